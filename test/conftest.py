@@ -1,0 +1,32 @@
+"""Fixtures every test may use."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "test" / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of the numeric reference outputs that travel with the repository."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real images, calibrations and bags beside the project."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("real data not beside the project")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_golden() -> Path:
+    """Folder with the whole set of golden outputs beside the project."""
+    folder = ROOT.parent / "shared" / "golden"
+    if not folder.is_dir():
+        pytest.skip("golden set not beside the project")
+    return folder
