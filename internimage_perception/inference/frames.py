@@ -1,7 +1,7 @@
 """What a camera delivers and what a task consumes: `Frame` and `FrameSet`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from internimage_perception.inference.encodings import decode_compressed, decode
 Bytes = npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One camera image as it arrived: a view of the message's bytes, never a copy.
 
@@ -54,7 +54,7 @@ class Frame:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FrameSet:
     """Frames of one rig that belong to one moment.
 
@@ -70,4 +70,4 @@ class FrameSet:
     stamp_ns: int
     frames: Mapping[str, Frame]
     missing: tuple[str, ...] = ()
-    base_from_odom: npt.NDArray[np.float64] | None = field(default=None, compare=False)
+    base_from_odom: npt.NDArray[np.float64] | None = None
