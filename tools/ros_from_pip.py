@@ -1,0 +1,173 @@
+"""Bring ROS 2 Jazzy from the Python package index into a virtual environment, without root.
+
+Usage: `ros_from_pip.py [VENV]` (default: the checkout's `.venv`). Installs `requirements/ros.txt`, makes the wheels'
+CMake files fit this machine, and builds the messages that the index lacks (tf2_msgs) into `.ros_underlay/`.
+
+Exit codes:
+    0: ROS is ready, or the shell has sourced one, which is then used instead.
+    1: something failed that should have worked; the reason was printed.
+    3: no ROS 2 can be had here this way; the reason was printed. Everything but the nodes works without.
+"""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from commands import LOG, StepError, run
+from ros_environment import ROOT, UNDERLAY, VENV, ros_environment, sourced_ros
+
+READY, FAILED, UNAVAILABLE = 0, 1, 3
+REQUIREMENTS = ROOT / "requirements" / "ros.txt"
+UNDERLAY_SOURCES = ROOT / "tools" / "underlay"
+OLDEST_GLIBC = (2, 28)
+_BUILD_MACHINE = re.compile(r"/opt/python/cp3\d+-cp3\d+/(include/python3\.\d+|lib/python3\.\d+/site-packages)")
+
+
+class UnavailableError(Exception):
+    """ROS cannot be had from the index on this machine; the message is the reason, without a full stop."""
+
+    def explained(self) -> str:
+        """Return the paragraph for people: what is missing, what works all the same, what to do."""
+        return (
+            f"ROS 2 is left out: {self}. Everything but the nodes works without it: demo, replay of bags, "
+            "building and exporting models. For the nodes, remove that obstacle or install ROS 2 (Humble, Jazzy "
+            "or Kilted, docs.ros.org), and run `make setup` again, in the second case from a shell that has "
+            "sourced it."
+        )
+
+
+def unfit_platform(system: str, machine: str, libc: tuple[str, str]) -> str | None:
+    """Say why the index has no ROS for this platform; None when it may have.
+
+    Args:
+        system: as `platform.system()` names it.
+        machine: as `platform.machine()` names it.
+        libc: name and version of the C library, as from `platform.libc_ver()`.
+    """
+    if system != "Linux" or machine != "x86_64":
+        return f"the package index has it for 64-bit x86 Linux only, and this is {system} on {machine}"
+    name, version = libc
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if name != "glibc" or numbers < OLDEST_GLIBC:
+        found = f"{name} {version}" if name else "another C library"
+        return f"the packages of the index need glibc 2.28 or newer, and this system has {found}"
+    return None
+
+
+def missing_build_tool(environ: Mapping[str, str], include: str) -> str | None:
+    """Say without which tool no messages can be compiled; None when all are there.
+
+    Args:
+        environ: environment variables; PATH and CXX are looked at.
+        include: folder of Python's headers.
+    """
+    compilers = [environ["CXX"]] if environ.get("CXX") else ["c++", "g++", "clang++"]
+    if not any(shutil.which(name, path=environ.get("PATH")) for name in compilers):
+        return "its messages need a C++ compiler, and there is none (Debian, Ubuntu: apt install g++)"
+    if not (Path(include) / "Python.h").exists():
+        return "its messages need Python's headers, and there are none (Debian, Ubuntu: apt install python3-dev)"
+    return None
+
+
+def unmatched_requirement(pip_output: str) -> str | None:
+    """Return the requirement for which pip found no fitting file; None when pip failed for another reason."""
+    found = re.search(r"No matching distribution found for (\S+)", pip_output)
+    return found.group(1) if found else None
+
+
+def patched_cmake(text: str, include: str, packages: str) -> str:
+    """Return a CMake file with the folders of the wheels' build machine replaced by this machine's.
+
+    Args:
+        text: an exported CMake file; it may name the headers of Python and of numpy.
+        include: folder of Python's headers.
+        packages: site-packages folder that holds numpy.
+    """
+    return _BUILD_MACHINE.sub(lambda match: include if match[1].startswith("include") else packages, text)
+
+
+def patch_cmake_files(venv: Path, include: str, packages: str) -> int:
+    """Apply `patched_cmake` to every CMake file below `venv`/share; return how many changed."""
+    changed = 0
+    for path in (venv / "share").rglob("*.cmake"):
+        before = path.read_text(encoding="utf-8")
+        after = patched_cmake(before, include, packages)
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+            changed += 1
+    return changed
+
+
+def python_folders(venv: Path) -> tuple[str, str]:
+    """Return the folders of Python's headers and of site-packages of a virtual environment."""
+    code = "import sysconfig; print(sysconfig.get_path('include'), sysconfig.get_path('purelib'), sep='\\n')"
+    command = [str(venv / "bin" / "python"), "-c", code]
+    include, packages = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    return include, packages
+
+
+def colcon_build(venv: Path, arguments: list[str], advice: str) -> None:
+    """Run `colcon build` with the environment's Python; raise StepError with `advice` when it fails."""
+    environ = ros_environment(os.environ, venv)
+    # CMake finds packages below the prefixes of AMENT_PREFIX_PATH only when it is told so.
+    environ["CMAKE_PREFIX_PATH"] = environ.get("AMENT_PREFIX_PATH", "")
+    command = ["colcon", *arguments, "--event-handlers", "console_direct+", "--cmake-args", "-Wno-dev"]
+    run([*command, f"-DPython3_EXECUTABLE={venv / 'bin' / 'python'}", "-DBUILD_TESTING=OFF"], advice, environ)
+
+
+def obstacle(venv: Path) -> str | None:
+    """Say what keeps this machine from getting ROS from the index, as far as can be told without asking it."""
+    reason = unfit_platform(platform.system(), platform.machine(), platform.libc_ver())
+    return reason or missing_build_tool(os.environ, python_folders(venv)[0])
+
+
+def install(venv: Path) -> None:
+    """Install ROS into `venv` and build the underlay. Raises UnavailableError or StepError."""
+    if reason := obstacle(venv):
+        raise UnavailableError(reason)
+    python = venv / "bin" / "python"
+    try:
+        run([python, "-m", "pip", "install", "-r", REQUIREMENTS], "installing ROS 2 failed: is the index reachable?")
+    except StepError as error:
+        if requirement := unmatched_requirement(error.output):
+            version = ".".join(map(str, sys.version_info[:2]))
+            message = f"the package index has no {requirement} for Python {version} (3.11 and 3.12 are known to work)"
+            raise UnavailableError(message) from error
+        raise
+    patch_cmake_files(venv, *python_folders(venv))
+    build_underlay(venv)
+
+
+def build_underlay(venv: Path) -> None:
+    """Build the messages that the index lacks into `.ros_underlay/`. Raises StepError."""
+    folders = ["--base-paths", UNDERLAY_SOURCES, "--build-base", UNDERLAY / "build"]
+    folders += ["--install-base", UNDERLAY / "install"]
+    arguments = ["--log-base", UNDERLAY / "log", "build", *folders]
+    colcon_build(venv, [str(argument) for argument in arguments], "building tf2_msgs failed")
+
+
+def main(arguments: list[str]) -> int:
+    """Run as a program; return an exit code of the list above."""
+    venv = Path(arguments[0]).absolute() if arguments else VENV
+    if ros := sourced_ros(os.environ):
+        print(f"ROS 2: the shell has sourced {ros}; nothing to install")
+        return READY
+    try:
+        install(venv)
+    except UnavailableError as error:
+        print(error.explained())
+        return UNAVAILABLE
+    except StepError as error:
+        print(error.explained(), file=sys.stderr)
+        return FAILED
+    print(f"ROS 2: jazzy from the package index is in {venv} (log: {LOG.relative_to(ROOT)})")
+    return READY
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
