@@ -10,13 +10,10 @@ import internimage_perception
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "test" / "golden"
 
-# One package from two folders: the modules are in the source tree, the generated messages in the install space.
-# Which of them Python finds first depends on how pytest was started.
-internimage_perception.__path__ = [
-    str(folder)
-    for folder in dict.fromkeys(Path(start, "internimage_perception").resolve() for start in (ROOT, *sys.path))
-    if folder.is_dir()
-]
+# One package from two folders: the modules are in the source tree, the generated messages in the install
+# space. Which of them Python finds first depends on how pytest was started.
+_folders = dict.fromkeys(Path(start, "internimage_perception").resolve() for start in (ROOT, *sys.path))
+internimage_perception.__path__ = [str(folder) for folder in _folders if folder.is_dir()]
 
 
 @pytest.fixture(scope="session")

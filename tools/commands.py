@@ -26,7 +26,9 @@ class StepError(Exception):
         lines = [line for line in self.output.splitlines() if not _is_noise(line)][-TAIL_LINES:]
         if not lines:
             return str(self)
-        return "\n".join([*(f"    {line}" for line in lines), f"{self} (everything: {LOG.relative_to(ROOT)})"])
+        return "\n".join(
+            [*(f"    {line}" for line in lines), f"{self} (all output: {LOG.relative_to(ROOT)})"]
+        )
 
 
 def run(command: Sequence[str | Path], advice: str, environ: Mapping[str, str] | None = None) -> None:

@@ -29,8 +29,9 @@ def sourced_ros(environ: Mapping[str, str], root: Path = ROOT) -> str | None:
 
 def site_packages(prefix: Path) -> Path | None:
     """Return the Python folder of an installation prefix (any Python version); None when it has none."""
-    found = sorted(prefix.glob("lib/python3*/site-packages")) + sorted(prefix.glob("local/lib/python3*/dist-packages"))
-    return found[0] if found else None
+    # The second is where Debian's Python installs to.
+    patterns = ("lib/python3*/site-packages", "local/lib/python3*/dist-packages")
+    return next((found for pattern in patterns for found in sorted(prefix.glob(pattern))), None)
 
 
 def built_prefixes() -> list[Path]:

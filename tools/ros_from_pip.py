@@ -1,7 +1,8 @@
 """Bring ROS 2 Jazzy from the Python package index into a virtual environment, without root.
 
-Usage: `ros_from_pip.py [VENV]` (default: the checkout's `.venv`). Installs `requirements/ros.txt`, makes the wheels'
-CMake files fit this machine, and builds the messages that the index lacks (tf2_msgs) into `.ros_underlay/`.
+Usage: `ros_from_pip.py [VENV]` (default: the checkout's `.venv`). Installs `requirements/ros.txt`, makes the
+wheels' CMake files fit this machine, and builds the messages that the index lacks (tf2_msgs) into
+`.ros_underlay/`.
 
 Exit codes:
     0: ROS is ready, or the shell has sourced one, which is then used instead.
@@ -25,7 +26,7 @@ READY, FAILED, UNAVAILABLE = 0, 1, 3
 REQUIREMENTS = ROOT / "requirements" / "ros.txt"
 UNDERLAY_SOURCES = ROOT / "tools" / "underlay"
 OLDEST_GLIBC = (2, 28)
-_BUILD_MACHINE = re.compile(r"/opt/python/cp3\d+-cp3\d+/(include/python3\.\d+|lib/python3\.\d+/site-packages)")
+_BUILD_MACHINE = re.compile(r"/opt/python/cp3\d+-cp3\d+/(include|lib)/python3\.\d+(/site-packages)?")
 
 
 class UnavailableError(Exception):
@@ -35,9 +36,8 @@ class UnavailableError(Exception):
         """Return the paragraph for people: what is missing, what works all the same, what to do."""
         return (
             f"ROS 2 is left out: {self}. Everything but the nodes works without it: demo, replay of bags, "
-            "building and exporting models. For the nodes, remove that obstacle or install ROS 2 (Humble, Jazzy "
-            "or Kilted, docs.ros.org), and run `make setup` again, in the second case from a shell that has "
-            "sourced it."
+            "building and exporting models. For the nodes, remove that obstacle, or install ROS 2 (Humble, "
+            "Jazzy or Kilted, docs.ros.org) and source it; then run `make setup` again."
         )
 
 
@@ -68,14 +68,16 @@ def missing_build_tool(environ: Mapping[str, str], include: str) -> str | None:
     """
     compilers = [environ["CXX"]] if environ.get("CXX") else ["c++", "g++", "clang++"]
     if not any(shutil.which(name, path=environ.get("PATH")) for name in compilers):
-        return "its messages need a C++ compiler, and there is none (Debian, Ubuntu: apt install g++)"
+        return "the messages need a C++ compiler, and there is none (Debian, Ubuntu: apt install g++)"
     if not (Path(include) / "Python.h").exists():
-        return "its messages need Python's headers, and there are none (Debian, Ubuntu: apt install python3-dev)"
+        return (
+            "the messages need Python's headers, and there are none (Debian, Ubuntu: apt install python3-dev)"
+        )
     return None
 
 
 def unmatched_requirement(pip_output: str) -> str | None:
-    """Return the requirement for which pip found no fitting file; None when pip failed for another reason."""
+    """Return the requirement for which pip found no fitting file; None when pip failed otherwise."""
     found = re.search(r"No matching distribution found for (\S+)", pip_output)
     return found.group(1) if found else None
 
@@ -88,7 +90,7 @@ def patched_cmake(text: str, include: str, packages: str) -> str:
         include: folder of Python's headers.
         packages: site-packages folder that holds numpy.
     """
-    return _BUILD_MACHINE.sub(lambda match: include if match[1].startswith("include") else packages, text)
+    return _BUILD_MACHINE.sub(lambda match: packages if match[2] else include, text)
 
 
 def patch_cmake_files(venv: Path, include: str, packages: str) -> int:
@@ -103,43 +105,45 @@ def patch_cmake_files(venv: Path, include: str, packages: str) -> int:
     return changed
 
 
-def python_folders(venv: Path) -> tuple[str, str]:
-    """Return the folders of Python's headers and of site-packages of a virtual environment."""
-    code = "import sysconfig; print(sysconfig.get_path('include'), sysconfig.get_path('purelib'), sep='\\n')"
-    command = [str(venv / "bin" / "python"), "-c", code]
-    include, packages = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    return include, packages
+def python_facts(venv: Path) -> tuple[str, str, str]:
+    """Return a virtual environment's Python version and its folders of headers and of site-packages."""
+    paths = "sysconfig.get_path('include'), sysconfig.get_path('purelib')"
+    code = f"import platform, sysconfig; print(platform.python_version(), {paths}, sep='\\n')"
+    done = subprocess.run([venv / "bin" / "python", "-c", code], check=True, capture_output=True, text=True)
+    version, include, packages = done.stdout.splitlines()
+    return version, include, packages
 
 
 def colcon_build(venv: Path, arguments: list[str], advice: str) -> None:
-    """Run `colcon build` with the environment's Python; raise StepError with `advice` when it fails."""
+    """Run `colcon` with the environment's Python; raise StepError with `advice` when it fails."""
     environ = ros_environment(os.environ, venv)
-    # CMake finds packages below the prefixes of AMENT_PREFIX_PATH only when it is told so.
-    environ["CMAKE_PREFIX_PATH"] = environ.get("AMENT_PREFIX_PATH", "")
-    command = ["colcon", *arguments, "--event-handlers", "console_direct+", "--cmake-args", "-Wno-dev"]
-    run([*command, f"-DPython3_EXECUTABLE={venv / 'bin' / 'python'}", "-DBUILD_TESTING=OFF"], advice, environ)
+    prefixes = [environ.get("AMENT_PREFIX_PATH"), environ.get("CMAKE_PREFIX_PATH")]
+    environ["CMAKE_PREFIX_PATH"] = os.pathsep.join(filter(None, prefixes))
+    definitions = [f"-DPython3_EXECUTABLE={venv / 'bin' / 'python'}", "-DBUILD_TESTING=OFF", "-Wno-dev"]
+    handlers = ["--event-handlers", "console_direct+"]
+    run(["colcon", *arguments, *handlers, "--cmake-args", *definitions], advice, environ)
 
 
 def obstacle(venv: Path) -> str | None:
-    """Say what keeps this machine from getting ROS from the index, as far as can be told without asking it."""
+    """Say what keeps this machine from using ROS from the index, as far as can be told without asking it."""
     reason = unfit_platform(platform.system(), platform.machine(), platform.libc_ver())
-    return reason or missing_build_tool(os.environ, python_folders(venv)[0])
+    return reason or missing_build_tool(os.environ, python_facts(venv)[1])
 
 
 def install(venv: Path) -> None:
     """Install ROS into `venv` and build the underlay. Raises UnavailableError or StepError."""
     if reason := obstacle(venv):
         raise UnavailableError(reason)
-    python = venv / "bin" / "python"
+    version, include, packages = python_facts(venv)
+    command: list[str | Path] = [venv / "bin" / "python", "-m", "pip", "install", "-r", REQUIREMENTS]
     try:
-        run([python, "-m", "pip", "install", "-r", REQUIREMENTS], "installing ROS 2 failed: is the index reachable?")
+        run(command, "installing ROS 2 from the package index failed; is it reachable?")
     except StepError as error:
         if requirement := unmatched_requirement(error.output):
-            version = ".".join(map(str, sys.version_info[:2]))
-            message = f"the package index has no {requirement} for Python {version} (3.11 and 3.12 are known to work)"
+            message = f"the package index has no {requirement} for Python {version} (it has for 3.10 to 3.13)"
             raise UnavailableError(message) from error
         raise
-    patch_cmake_files(venv, *python_folders(venv))
+    patch_cmake_files(venv, include, packages)
     build_underlay(venv)
 
 
@@ -152,7 +156,7 @@ def build_underlay(venv: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run as a program; return an exit code of the list above."""
+    """Run as a program; return one of the exit codes above."""
     venv = Path(arguments[0]).absolute() if arguments else VENV
     if ros := sourced_ros(os.environ):
         print(f"ROS 2: the shell has sourced {ros}; nothing to install")

@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
         return 1
     environment = ros_environment(os.environ)
     try:
-        os.execvpe(command[0], command, environment)  # noqa: S606: the user's own command line
+        os.execvpe(command[0], command, environment)  # noqa: S606 - the user's own command
     except OSError as error:
         print(f"with_ros: cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127
