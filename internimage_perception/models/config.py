@@ -1,0 +1,200 @@
+"""Architectures as data: what a network is made of, checked, from a mapping."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_origin
+
+from internimage_perception.errors import ConfigError
+
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    # Options of the official configurations that this package has in one form only.
+    "type": ("InternImage",),
+    "core_op": ("DCNv3", "DCNv3_pytorch"),
+    "act_layer": ("GELU",),
+    "norm_layer": ("LN",),
+    "patched_clip_dims": (None,),
+    "init_cfg": (None,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class InternImageConfig:
+    """Backbone; the fields are the official constructor's.
+
+    Attributes:
+        channels: width of the first stage; doubles from stage to stage.
+        depths: blocks of the four stages.
+        groups: DCNv3 groups of the four stages.
+        mlp_ratio: hidden width of a block's MLP over its width.
+        drop_path_rate: stochastic depth of the last block; falls linearly to 0 at the first.
+        post_norm: normalise after the operator instead of before it (S to XL, G).
+        layer_scale: initial value of the learned scale per channel of each branch; None: no such scale.
+        offset_scale: DCNv3 factor on grid and offsets (2.0 in L and XL).
+        dw_kernel_size: side of DCNv3's depthwise convolution; None: 3.
+        res_post_norm: normalise before and after the operator (H).
+        level2_post_norm: extra norms inside the third stage (H, G).
+        level2_post_norm_block_ids: blocks of the third stage that such a norm follows.
+        center_feature_scale: DCNv3's centre gate (H, G).
+        remove_center: DCNv3 without the central point.
+        out_indices: stages whose maps are returned, from 0.
+        with_cp: recompute blocks in the backward pass to save memory (gradient checkpointing).
+    """
+
+    channels: int
+    depths: tuple[int, ...]
+    groups: tuple[int, ...]
+    mlp_ratio: float = 4.0
+    drop_path_rate: float = 0.0
+    post_norm: bool = False
+    layer_scale: float | None = None
+    offset_scale: float = 1.0
+    dw_kernel_size: int | None = None
+    res_post_norm: bool = False
+    level2_post_norm: bool = False
+    level2_post_norm_block_ids: tuple[int, ...] = ()
+    center_feature_scale: bool = False
+    remove_center: bool = False
+    out_indices: tuple[int, ...] = (0, 1, 2, 3)
+    with_cp: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for values no network can be built from."""
+        if len(self.depths) != 4 or len(self.groups) != 4 or min(self.depths, default=0) < 1:
+            message = (
+                f"depths and groups need one positive number per stage (4), got {self.depths}, {self.groups}"
+            )
+            raise ConfigError(message)
+        if self.channels < 2 or self.channels % 2:
+            message = f"channels must be even and at least 2, got {self.channels}"
+            raise ConfigError(message)
+        for stage, (width, group) in enumerate(zip(self.widths, self.groups, strict=True)):
+            if group < 1 or width % group:
+                message = f"groups[{stage}] = {group} must divide the stage's {width} channels"
+                raise ConfigError(message)
+        if not 0 <= self.drop_path_rate < 1:
+            message = f"drop_path_rate must lie in [0, 1), got {self.drop_path_rate}"
+            raise ConfigError(message)
+        if any(not 0 <= block < self.depths[2] for block in self.level2_post_norm_block_ids):
+            message = (
+                f"level2_post_norm_block_ids {self.level2_post_norm_block_ids} must lie below "
+                f"depths[2] = {self.depths[2]}"
+            )
+            raise ConfigError(message)
+        if not self.out_indices or any(index not in range(4) for index in self.out_indices):
+            message = f"out_indices must be stages 0 to 3, got {self.out_indices}"
+            raise ConfigError(message)
+
+    @property
+    def widths(self) -> tuple[int, int, int, int]:
+        """Channels of the four stages."""
+        return self.channels, 2 * self.channels, 4 * self.channels, 8 * self.channels
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentorConfig:
+    """UPerNet segmentation network: backbone, UPerHead, optional FCN head for training.
+
+    Attributes:
+        backbone: the backbone's configuration; returns all four stages.
+        num_classes: channels of the logits.
+        head_channels: width of the decode head (512 in the official configurations).
+        aux_channels: width of the auxiliary head (256 there); None: the network has none.
+        kind: decode head, only "upernet" (or "u").
+    """
+
+    backbone: InternImageConfig
+    num_classes: int
+    head_channels: int
+    aux_channels: int | None = None
+    kind: str = "upernet"
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for values no network can be built from."""
+        if self.kind not in {"upernet", "u"}:
+            message = f"kind {self.kind!r} is not a decode head of this package; there is 'upernet'"
+            raise ConfigError(message)
+        if self.backbone.out_indices != (0, 1, 2, 3):
+            message = f"the UPerNet head needs out_indices (0, 1, 2, 3), got {self.backbone.out_indices}"
+            raise ConfigError(message)
+        for name, value in (
+            ("num_classes", self.num_classes),
+            ("head_channels", self.head_channels),
+            ("aux_channels", self.aux_channels or 1),
+        ):
+            if value < 1:
+                message = f"{name} must be at least 1, got {value}"
+                raise ConfigError(message)
+
+
+def parse_config(mapping: Mapping[str, object]) -> InternImageConfig | SegmentorConfig:
+    """Build the configuration a flat mapping describes: a segmentor if it has `head_channels`.
+
+    Raises ConfigError naming unknown, missing and wrong fields.
+    """
+    fields = dict(mapping)
+    for name, values in _NEUTRAL.items():
+        if name in fields and (value := fields.pop(name)) not in values:
+            message = f"{name} = {value!r} is not supported; only {', '.join(map(repr, values))}"
+            raise ConfigError(message)
+    known = {field.name: field for field in dataclasses.fields(InternImageConfig)}
+    heads = {field.name: field for field in dataclasses.fields(SegmentorConfig) if field.name != "backbone"}
+    if unknown := sorted(set(fields) - set(known) - set(heads)):
+        message = f"unknown fields {', '.join(unknown)}; known are {', '.join(sorted({*known, *heads}))}"
+        raise ConfigError(message)
+    if "head_channels" not in fields and "num_classes" in fields:
+        message = (
+            "num_classes without head_channels: classification networks are not supported, "
+            "only backbones and segmentors"
+        )
+        raise ConfigError(message)
+    backbone = InternImageConfig(**_typed({k: v for k, v in fields.items() if k in known}, known))
+    head = _typed({k: v for k, v in fields.items() if k in heads}, heads, always="head_channels" in fields)
+    return SegmentorConfig(backbone=backbone, **head) if head else backbone
+
+
+def to_mapping(config: InternImageConfig | SegmentorConfig) -> dict[str, object]:
+    """Return the flat mapping `parse_config` reads back, of plain YAML types."""
+    mapping = dataclasses.asdict(config)
+    mapping |= mapping.pop("backbone", {})
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in mapping.items()}
+
+
+def _typed(
+    values: dict[str, object], known: Mapping[str, "dataclasses.Field[Any]"], *, always: bool = True
+) -> dict[str, Any]:
+    required = {name for name, field in known.items() if field.default is dataclasses.MISSING}
+    if always and (missing := sorted(required - set(values))):
+        message = f"missing fields {', '.join(missing)}"
+        raise ConfigError(message)
+    return {name: _convert(name, _kind(known[name].type), value) for name, value in values.items()}
+
+
+def _kind(annotation: object) -> str:
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return annotation.__name__
+    return str(annotation)
+
+
+def _convert(name: str, kind: str, value: object) -> object:
+    """Check one value against a field's annotation; YAML writes 1 for 1.0 and lists for tuples."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None and "None" in kind:
+        return None
+    if kind == "bool" and isinstance(value, bool):
+        return value
+    if kind.startswith("int") and number and isinstance(value, int):
+        return value
+    if kind.startswith("float") and isinstance(value, int | float) and number and math.isfinite(value):
+        return float(value)
+    if kind == "str" and isinstance(value, str):
+        return value
+    if (
+        kind.startswith("tuple")
+        and isinstance(value, Sequence)
+        and all(isinstance(item, int) and not isinstance(item, bool) for item in value)
+    ):
+        return tuple(value)
+    message = f"{name} must be {kind}, got {value!r}"
+    raise ConfigError(message)

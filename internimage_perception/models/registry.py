@@ -1,0 +1,92 @@
+"""Networks by name: each file in `config/models` is one architecture."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from internimage_perception.errors import ConfigError, PerceptionError
+from internimage_perception.models.config import (
+    InternImageConfig,
+    SegmentorConfig,
+    parse_config,
+)
+from internimage_perception.models.internimage import InternImage
+from internimage_perception.models.segmentor import Segmentor
+from internimage_perception.resources import share_path
+
+_FOLDER = "config/models"
+
+
+def model_names() -> list[str]:
+    """Return the names `create_model` knows."""
+    return sorted(path.stem for path in share_path(_FOLDER).glob("*.yaml"))
+
+
+def load_config(source: str | Path | Mapping[str, object]) -> InternImageConfig | SegmentorConfig:
+    """Return the configuration of a registered name, a YAML file or a mapping.
+
+    A mapping or file may name another architecture under `base`; its own fields then replace that one's.
+    Raises ConfigError.
+    """
+    try:
+        return parse_config(_resolve(source, depth=0))
+    except ConfigError as error:
+        label = "model configuration" if isinstance(source, Mapping) else f"model {source}"
+        message = f"{label}: {error}"
+        raise ConfigError(message) from error
+
+
+def create_model(
+    source: str | Path | Mapping[str, object] | InternImageConfig | SegmentorConfig,
+) -> InternImage | Segmentor:
+    """Build a network with fresh weights, in training mode.
+
+    Args:
+        source: a name such as "upernet_internimage_t" (see `model_names`), the path of a YAML file, a
+            mapping of the fields of `InternImageConfig` and `SegmentorConfig`, or one of those.
+
+    Returns:
+        `Segmentor` when the configuration has `head_channels`, else `InternImage`.
+
+    Raises:
+        ConfigError: unknown name or field, wrong type or value; the message names it and the known ones.
+    """
+    config = source if isinstance(source, InternImageConfig | SegmentorConfig) else load_config(source)
+    return Segmentor(config) if isinstance(config, SegmentorConfig) else InternImage(config)
+
+
+def _resolve(source: str | Path | Mapping[str, object], depth: int) -> dict[str, object]:
+    if depth > 8:
+        message = "the chain of `base` entries does not end"
+        raise ConfigError(message)
+    fields = dict(source) if isinstance(source, Mapping) else _read(source)
+    if "base" not in fields:
+        return fields
+    base = fields.pop("base")
+    if not isinstance(base, str):
+        message = f"base must be the name of an architecture, got {base!r}"
+        raise ConfigError(message)
+    return _resolve(base, depth + 1) | fields
+
+
+def _read(source: str | Path) -> dict[str, object]:
+    path = Path(source)
+    if path.suffix not in {".yaml", ".yml"}:
+        try:
+            path = share_path(f"{_FOLDER}/{source}.yaml")
+        except PerceptionError:
+            names = ", ".join(model_names())
+            message = (
+                f"there is no model {str(source)!r}; there are {names}, or give the path of a .yaml file"
+            )
+            raise ConfigError(message) from None
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        message = f"cannot read {path}: {error}"
+        raise ConfigError(message) from error
+    if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
+        message = f"{path} must hold fields of one architecture, `name: value`"
+        raise ConfigError(message)
+    return fields
