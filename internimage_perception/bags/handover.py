@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
@@ -13,25 +13,29 @@ class Handover(Generic[_T]):
 
     Args:
         size: items that may wait.
-        drop_oldest: when full, the oldest gives way (a vehicle that cannot keep up); otherwise the
-            giver waits (a file that is to be read to its end).
+        on_drop: when given, the oldest item gives way to a new one in a full queue, and is handed here
+            (a vehicle that cannot keep up); otherwise the giver waits (a file to be read to its end).
     """
 
-    def __init__(self, size: int, *, drop_oldest: bool = False) -> None:
-        self.dropped: list[_T] = []
+    def __init__(self, size: int, on_drop: Callable[[_T], None] | None = None) -> None:
         self._size = size
-        self._drop_oldest = drop_oldest
+        self._on_drop = on_drop
         self._items: deque[_T] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._failure: BaseException | None = None
 
+    @property
+    def closed(self) -> bool:
+        """Whether one side has ended the queue."""
+        return self._closed
+
     def put(self, item: _T) -> bool:
         """Give an item; returns False when the taker is gone."""
         with self._changed:
             while len(self._items) >= self._size and not self._closed:
-                if self._drop_oldest:
-                    self.dropped.append(self._items.popleft())
+                if self._on_drop is not None:
+                    self._on_drop(self._items.popleft())
                 else:
                     self._changed.wait()
             if self._closed:

@@ -1,0 +1,116 @@
+"""What a replay's output folder says of itself: which replay it holds, and whether it is complete."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from internimage_perception.errors import BagError
+from internimage_perception.files import write_text
+from internimage_perception.inference.bundle import Bundle
+from internimage_perception.inference.sources import CameraSource
+
+if TYPE_CHECKING:
+    from internimage_perception.bags.replay import ReplayOptions
+
+STATE = "replay.json"
+_OWN = (STATE, "bag", "report.json", "report.html")
+
+
+class ReplayState:
+    """The identity of a replay, kept in its output folder.
+
+    Attributes:
+        complete: the report of the same replay, when it was finished before.
+    """
+
+    def __init__(
+        self, folder: Path, identity: Mapping[str, object], complete: dict[str, object] | None
+    ) -> None:
+        self.complete = complete
+        self._folder = folder
+        self._identity = identity
+
+    @classmethod
+    def open(cls, options: "ReplayOptions", bundle: Bundle, sources: Sequence[CameraSource]) -> "ReplayState":
+        """Claim the output folder for this replay.
+
+        Raises BagError when the folder holds something else, or cannot be written.
+        """
+        folder = options.out
+        identity = _identity(options, bundle, sources)
+        if folder.exists() and not folder.is_dir():
+            raise BagError(f"{folder} is a file; give a folder for the results")
+        if options.overwrite:
+            _clear(folder)
+        found = _read(folder / STATE)
+        if found is not None and found.get("replay") == identity:
+            if found.get("complete") is True:
+                report = _read(folder / "report.json")
+                if report is not None:
+                    return cls(folder, identity, report)
+            elif options.real_time:
+                message = (
+                    f"{folder} holds an unfinished replay in real time, which cannot resume; use --overwrite"
+                )
+                raise BagError(message)
+        elif found is not None:
+            message = f"{folder} holds another replay (see {STATE}); choose another folder or use --overwrite"
+            raise BagError(message)
+        elif folder.is_dir() and any(folder.iterdir()):
+            raise BagError(f"{folder} is not empty and holds no replay; choose another folder")
+        state = cls(folder, identity, None)
+        state._write(complete=False)
+        return state
+
+    def finish(self) -> None:
+        """Mark the replay complete."""
+        self._write(complete=True)
+
+    def _write(self, *, complete: bool) -> None:
+        content = {"complete": complete, "replay": self._identity}
+        write_text(self._folder / STATE, json.dumps(content, indent=2) + "\n")
+
+
+def _identity(options: "ReplayOptions", bundle: Bundle, sources: Sequence[CameraSource]) -> dict[str, object]:
+    """Return everything that decides what the results are, as JSON gives it back."""
+    config = options.collector
+    return {
+        "bags": [[str(path.absolute()), _size(path)] for path in options.bags],
+        "bundle": bundle.identity(),
+        "rig": options.rig.read_text(encoding="utf-8") if options.rig else None,
+        "cameras": [[item.name, item.image_topic] for item in sources],
+        "backend": options.backend,
+        "real_time": options.real_time,
+        "collector": {name: getattr(config, name) for name in config.__slots__},
+        "set_log": options.set_log.read_text(encoding="utf-8") if options.set_log else None,
+        "overlay_width": options.overlay_width,
+        "confidence": options.confidence,
+    }
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(item.stat().st_size for item in sorted(path.rglob("*")) if item.is_file())
+    return path.stat().st_size
+
+
+def _read(path: Path) -> dict[str, object] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _clear(folder: Path) -> None:
+    """Remove an earlier replay's results, and nothing else."""
+    if _read(folder / STATE) is None:
+        return
+    for name in _OWN:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

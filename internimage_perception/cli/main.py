@@ -1,0 +1,58 @@
+"""`internimage-perception`: one command, its parts imported only when called."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from internimage_perception import __version__
+from internimage_perception.errors import PerceptionError
+
+_COMMANDS = {
+    "replay": "run a model over bags: masks, overlays, timings, report",
+    "inspect": "say what a bag, a model bundle or a rig file holds",
+    "bundle": "make a model bundle from an architecture and weights",
+    "demo": "generate a four-fisheye bag, a model, and replay them",
+    "demo-real": "replay every bag and image set of a folder of real data",
+    "parameters": "list the parameters of the nodes",
+}
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (0 good, 1 failed, 2 wrong usage, 130 interrupted)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="internimage-perception",
+        description="Camera perception for vehicles with fisheye lenses: offline tools.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    for name, summary in _COMMANDS.items():
+        child = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        # Only the chosen command's module is imported: a vehicle computer lacks what others need.
+        if name == chosen:
+            module = importlib.import_module(f"internimage_perception.cli.{name.replace('-', '_')}")
+            module.add_arguments(child)
+            child.set_defaults(run=module.run)
+    options = parser.parse_args(words)
+    try:
+        return int(options.run(options))
+    except PerceptionError as error:
+        print(f"internimage-perception {options.command}: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print(f"internimage-perception {options.command}: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output (head, less) has gone; that is no failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
