@@ -1,0 +1,25 @@
+"""Camera models, poses and rigs: where a pixel looks, and where a point lands."""
+
+from internimage_perception.geometry.camera import (
+    CameraModel,
+    CameraParameterError,
+    camera_from_dict,
+    register_camera_model,
+)
+from internimage_perception.geometry.camera_info import camera_from_info
+from internimage_perception.geometry.kannala_brandt import KannalaBrandtCamera
+from internimage_perception.geometry.pinhole import PinholeCamera
+from internimage_perception.geometry.rig import Rig
+from internimage_perception.geometry.rig_camera import RigCamera
+
+__all__ = [
+    "CameraModel",
+    "CameraParameterError",
+    "KannalaBrandtCamera",
+    "PinholeCamera",
+    "Rig",
+    "RigCamera",
+    "camera_from_dict",
+    "camera_from_info",
+    "register_camera_model",
+]

@@ -1,0 +1,199 @@
+"""Radial profiles of lenses: where they fold back, and their inverse to machine precision."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+_KNOTS = 2049
+_EPSILON = float(np.finfo(np.float64).eps)
+
+
+class RadialCurve:
+    """The odd function f(s) = s N(s^2) / D(s^2) on [0, limit], where it rises, and its inverse.
+
+    Kannala-Brandt lenses use it with s = theta, pinhole lenses with s = tan(theta). The caller chooses
+    `limit` at or before the first fold, see `fold_limit`.
+
+    Args:
+        numerator: coefficients of N in ascending powers of s^2.
+        denominator: coefficients of D in ascending powers of s^2.
+        limit: end of the interval, finite.
+        tangent_knots: space the inverse's lookup by angle, s = tan(angle), so that it reaches far out.
+    """
+
+    def __init__(
+        self,
+        numerator: tuple[float, ...],
+        denominator: tuple[float, ...],
+        limit: float,
+        *,
+        tangent_knots: bool = False,
+    ) -> None:
+        self.limit = limit
+        self._numerator = _trimmed(numerator)
+        self._denominator = _trimmed(denominator)
+        self._slope_numerator = _trimmed(slope_numerator(numerator, denominator))
+        self._knots = np.linspace(0.0, np.arctan(limit) if tangent_knots else limit, _KNOTS)
+        if tangent_knots:
+            np.tan(self._knots, out=self._knots)
+        self._knots[-1] = limit
+        # A slope of almost zero lets rounding disorder neighbours; the lookup needs them ascending.
+        self._values = np.maximum.accumulate(self.value(self._knots))
+        self.end_value = float(self._values[-1])
+
+    def ratio(self, squared: Floats) -> Floats:
+        """Return f(s) / s for `squared` = s^2."""
+        result = _horner(self._numerator, squared)
+        if len(self._denominator) > 1:
+            result /= _horner(self._denominator, squared)
+        return result
+
+    def value(self, s: Floats) -> Floats:
+        """Return f(s)."""
+        result = self.ratio(s * s)
+        result *= s
+        return result
+
+    def slope(self, squared: Floats) -> Floats:
+        """Return df/ds for `squared` = s^2."""
+        result = _horner(self._slope_numerator, squared)
+        if len(self._denominator) > 1:
+            result /= np.square(_horner(self._denominator, squared))
+        return result
+
+    def inverse(self, values: Floats) -> Floats:
+        """Return s with f(s) = values, one-dimensional, for values in [0, end_value]; others are clipped.
+
+        Newton's method from a table. Where two steps do not settle (next to a fold), bisection between the
+        table's neighbours takes over, so that every value converges. NaN stays NaN.
+        """
+        values = np.minimum(np.maximum(values, 0.0), self.end_value)
+        upper = np.searchsorted(self._values, values).clip(1, _KNOTS - 1)
+        low, high = self._knots[upper - 1], self._knots[upper]
+        bottom = self._values[upper - 1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            result: Floats = (values - bottom) / (self._values[upper] - bottom)
+            result *= high - low
+            result += low
+            self._newton(result, values)
+            step = self._newton(result, values)
+            # The error left after a Newton step is of the order of the step squared.
+            settled = np.abs(step) <= 1e-9 * result
+            settled &= (result >= low) & (result <= high)
+        rest = np.flatnonzero(~settled & (values > 0.0) & (values < self.end_value))
+        if rest.size:
+            result[rest] = self._bracketed(values[rest], low[rest], high[rest])
+        result[values == self.end_value] = self.limit
+        return result
+
+    def _newton(self, s: Floats, values: Floats) -> Floats:
+        """Improve `s` in place by one Newton step and return the step."""
+        squared = s * s
+        step = self.ratio(squared)
+        step *= s
+        step -= values
+        step /= self.slope(squared)
+        s -= step
+        return step
+
+    def _bracketed(self, values: Floats, low: Floats, high: Floats) -> Floats:
+        """Solve f(s) = values inside [low, high]: Newton's method that falls back to halving the bracket."""
+        s = 0.5 * (low + high)
+        # 80 halvings end at neighbouring numbers even when every Newton step is refused.
+        for _ in range(80):
+            error = self.value(s) - values
+            low = np.where(error < 0.0, s, low)
+            high = np.where(error > 0.0, s, high)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                trial = s - error / self.slope(s * s)
+            improved = np.where((trial > low) & (trial < high), trial, 0.5 * (low + high))
+            improved = np.where(error == 0.0, s, improved)
+            step = np.abs(improved - s)
+            s = improved
+            if not np.any(step > _EPSILON * s):
+                break
+        return s
+
+
+@lru_cache(maxsize=64)
+def radial_curve(
+    numerator: tuple[float, ...], denominator: tuple[float, ...], limit: float, *, tangent_knots: bool = False
+) -> RadialCurve:
+    """Return a shared `RadialCurve`: resized and cropped copies of a camera need the same one."""
+    return RadialCurve(numerator, denominator, limit, tangent_knots=tangent_knots)
+
+
+@lru_cache(maxsize=256)
+def fold_limit(numerator: tuple[float, ...], denominator: tuple[float, ...], end: float) -> float:
+    """Return the largest s <= `end` such that f(s) = s N(s^2)/D(s^2) rises on [0, s] without a pole."""
+    roots = positive_roots(slope_numerator(numerator, denominator), end * end)
+    poles = positive_roots(denominator, end * end)
+    limit = min(roots[0] ** 0.5 if roots else end, end)
+    # The profile runs to infinity at a pole: stop just before it.
+    return min(limit, poles[0] ** 0.5 * (1.0 - 1e-9)) if poles else limit
+
+
+def slope_numerator(numerator: Sequence[float], denominator: Sequence[float]) -> tuple[float, ...]:
+    """Return the polynomial P in t = s^2 with df/ds = P(t) / D(t)^2: P = N D + 2 t (N' D - N D')."""
+    n, d = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
+    # t * derivative keeps the length: coefficient i is multiplied by i.
+    weighted_n, weighted_d = n * np.arange(n.size), d * np.arange(d.size)
+    product = np.convolve(n, d) + 2.0 * (np.convolve(weighted_n, d) - np.convolve(n, weighted_d))
+    return tuple(product.tolist())
+
+
+def positive_roots(coefficients: Sequence[float], end: float) -> list[float]:
+    """Return the real roots in (0, end] of a polynomial (ascending powers), in ascending order.
+
+    The extrema, found in the same way from the derivative, separate the roots; bisection finds each. A root
+    is returned as the last number before the sign changes. Roots that touch zero without crossing it are
+    found where rounding lets them touch.
+    """
+    coefficients = _trimmed(coefficients)
+    if len(coefficients) < 2:
+        return []
+    derivative = [power * value for power, value in enumerate(coefficients)][1:]
+    bounds = [0.0, *positive_roots(derivative, end), end]
+    roots = []
+    for low, high in pairwise(bounds):
+        sign_low, value_high = _scalar_horner(coefficients, low) > 0.0, _scalar_horner(coefficients, high)
+        if value_high == 0.0 or sign_low == (value_high > 0.0):
+            if value_high == 0.0 and high > low:
+                roots.append(high)
+            continue
+        start, stop = low, high
+        while start < (middle := 0.5 * (start + stop)) < stop:
+            if (_scalar_horner(coefficients, middle) > 0.0) == sign_low:
+                start = middle
+            else:
+                stop = middle
+        roots.append(start)
+    return [root for root in roots if root > 0.0]
+
+
+def _scalar_horner(coefficients: Sequence[float], at: float) -> float:
+    result = 0.0
+    for value in reversed(coefficients):
+        result = result * at + value
+    return result
+
+
+def _horner(coefficients: Sequence[float], at: Floats) -> Floats:
+    result = np.full_like(at, coefficients[-1])
+    for value in reversed(coefficients[:-1]):
+        result *= at
+        result += value
+    return result
+
+
+def _trimmed(coefficients: Sequence[float]) -> tuple[float, ...]:
+    """Drop highest powers that are exactly zero, keeping the constant."""
+    count = len(coefficients)
+    while count > 1 and coefficients[count - 1] == 0.0:
+        count -= 1
+    return tuple(coefficients[:count])
