@@ -20,7 +20,7 @@ help: ## list the targets
 	@echo
 	@echo "  PYTHON=python3.12         interpreter that .venv is made with (3.10 or newer; now: $(PYTHON))"
 	@echo "  DEMO_ARGS=\"--small\"       passed to the demo"
-	@echo "  TEST_ARGS=\"test/build\"    passed to pytest"
+	@echo "  TEST_ARGS=\"test/nodes\"    passed to pytest"
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \

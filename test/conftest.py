@@ -6,9 +6,19 @@ from pathlib import Path
 import pytest
 
 import internimage_perception
+from internimage_perception.inference.bundle import (
+    PORTABLE,
+    Bundle,
+    ClassSpec,
+    InputSpec,
+    OutputSpec,
+    sha256_of,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "test" / "golden"
+
+pytest_plugins = ["skips_plugin"]
 
 # One package from two folders: the modules are in the source tree, the generated messages in the install
 # space. Which of them Python finds first depends on how pytest was started.
@@ -38,3 +48,46 @@ def shared_golden() -> Path:
     if not folder.is_dir():
         pytest.skip("golden set not beside the project")
     return folder
+
+
+@pytest.fixture(scope="session")
+def brightness_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real bundle whose mask can be computed by hand, at the size of the frame.
+
+    class id = mean of the three channels // 20, confidence = red channel.
+    """
+    onnx = pytest.importorskip("onnx")
+    helper, tensor = onnx.helper, onnx.TensorProto
+    nodes = [
+        helper.make_node("Cast", ["images"], ["f"], to=tensor.FLOAT),
+        helper.make_node("ReduceMean", ["f", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Div", ["mean", "twenty"], ["scaled"]),
+        helper.make_node("Floor", ["scaled"], ["floored"]),
+        helper.make_node("Cast", ["floored"], ["class_ids"], to=tensor.UINT8),
+        helper.make_node("Gather", ["images", "zero"], ["confidence"], axis=3),
+    ]
+    constants = [
+        helper.make_tensor("axes", tensor.INT64, [1], [3]),
+        helper.make_tensor("twenty", tensor.FLOAT, [], [20.0]),
+        helper.make_tensor("zero", tensor.INT64, [], [0]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "brightness",
+        [helper.make_tensor_value_info("images", tensor.UINT8, ["n", "h", "w", 3])],
+        [
+            helper.make_tensor_value_info("class_ids", tensor.UINT8, ["n", "h", "w"]),
+            helper.make_tensor_value_info("confidence", tensor.UINT8, ["n", "h", "w"]),
+        ],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    root = tmp_path_factory.mktemp("brightness")
+    onnx.save(model, root / PORTABLE)
+    classes = tuple(ClassSpec(i, f"level_{i}", (20 * i, 255 - 20 * i, 40)) for i in range(13))
+    Bundle(
+        root, "brightness", "segmentation", {"kind": "none"}, classes, InputSpec(32, 32), OutputSpec("input"),
+        {"weights": "none"}, {PORTABLE: sha256_of(root / PORTABLE)},
+    ).write_manifest()  # fmt: skip
+    return root
