@@ -167,7 +167,7 @@ class Replay:
             return report
 
     def _sources(self, reader: BagReader, rig: Rig | None) -> list[CameraSource]:
-        available = reader.image_topics()
+        available = [topic.name for topic in reader.image_topics()]
         topics = list(self._options.topics)
         if rig is None and not topics:
             topics = _prefer_raw(available)

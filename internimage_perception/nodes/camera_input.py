@@ -109,6 +109,9 @@ class CameraInput:
             self._on_frame(frame)
         except PerceptionError as error:
             self._complain(self.source.image_topic, f"{self.source.image_topic}: {error}")
+        except Exception as error:  # noqa: BLE001 - an exception that left a callback would end the process
+            reason = f"unexpected {type(error).__name__}: {error}"
+            self._complain(self.source.image_topic, f"{self.source.image_topic}: {reason}")
 
     def _take_info(self, message: CameraInfo) -> None:
         self.info_seen = True
@@ -121,6 +124,9 @@ class CameraInput:
             self._on_model(self.source.name, camera_from_info(message))
         except PerceptionError as error:
             self._complain(self.source.info_topic, f"{self.source.info_topic}: {error}")
+        except Exception as error:  # noqa: BLE001 - an exception that left a callback would end the process
+            reason = f"unexpected {type(error).__name__}: {error}"
+            self._complain(self.source.info_topic, f"{self.source.info_topic}: {reason}")
 
 
 def _lens_key(info: CameraInfo) -> tuple[object, ...]:

@@ -83,7 +83,8 @@ class Health:
                     "; if images are large and best effort, load config/fastdds.xml "
                     "(FASTRTPS_DEFAULT_PROFILES_FILE) in the camera driver too"
                 )
-            self._throttle(self._node.get_logger().warning, f"silent {name}", f"camera {name}: {text}")
+            if (hint := self._throttle(f"silent {name}", f"camera {name}: {text}")) is not None:
+                self._node.get_logger().warning(hint)
         elif self._errors.get(name):
             level, text = _ERROR, f"{self._errors[name]} image(s) could not be used since the last report"
         elif item.source.info_topic and not item.info_seen:

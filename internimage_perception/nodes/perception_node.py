@@ -1,7 +1,7 @@
 """`perception_node`: hosts the tasks, subscribes each camera once."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
@@ -49,13 +49,13 @@ class PerceptionNode(LifecycleNode):
         self._sources: list[CameraSource] = []
         self._lenses = LensMasks()
         self._task: SegmentationTask | None = None
-        self._publishers: SegmentationPublishers | None = None
+        self._outputs: SegmentationPublishers | None = None
         self._inputs: list[CameraInput] = []
         self._host: SegmentationHost | None = None
         self._pump: SetPump | None = None
         self._health: Health | None = None
         self._looks = 0
-        self._timers: list[rclpy.timer.Timer] = []
+        self._watches: list[rclpy.timer.Timer] = []
 
     # --- lifecycle ------------------------------------------------------------------------------------
 
@@ -125,16 +125,16 @@ class PerceptionNode(LifecycleNode):
         # Checks the anchor before anything is announced.
         names = [source.name for source in self._sources]
         RigCollector(names, settings.collector_config())
-        self._publishers = SegmentationPublishers(self, names, bundle, settings)
+        self._outputs = SegmentationPublishers(self, names, bundle, settings)
         cameras = ", ".join(f"{source.name} ({source.image_topic})" for source in self._sources)
         self.get_logger().info(f"model {bundle.name} on {backend.name}; cameras: {cameras}")
 
     def _activate(self) -> None:
-        assert self._task is not None and self._publishers is not None  # noqa: S101, PT018 - lifecycle order
+        assert self._task is not None and self._outputs is not None  # noqa: S101, PT018 - lifecycle order
         settings = self.parameters
         names = [source.name for source in self._sources]
         self._host = SegmentationHost(
-            self, self._task, self._publishers, settings, self._bad_frame, self._task_failed
+            self, self._task, self._outputs, settings, self._bad_frame, self._task_failed
         )
         self._pump = self._make_pump(names, self._host)
         self._inputs = [
@@ -143,9 +143,9 @@ class PerceptionNode(LifecycleNode):
         ]
         self._health = Health(self, self._inputs, settings.stale_after_s, self._throttle)
         self._looks = 0
-        self._timers = [
-            self.create_timer(_FIRST_LOOKS_S, self._look),
-            self.create_timer(_LATER_LOOKS_S, self._report),
+        self._watches = [
+            self.create_timer(_FIRST_LOOKS_S, lambda: self._guard(self._look)),
+            self.create_timer(_LATER_LOOKS_S, lambda: self._guard(self._report)),
         ]
 
     def _make_pump(self, names: Sequence[str], host: SegmentationHost) -> SetPump:
@@ -157,9 +157,9 @@ class PerceptionNode(LifecycleNode):
         return SetPump(collector, self._now_ns, host.worker.put)
 
     def _stop(self) -> None:
-        for timer in self._timers:
+        for timer in self._watches:
             self.destroy_timer(timer)
-        self._timers = []
+        self._watches = []
         for item in self._inputs:
             item.close()
         self._inputs = []
@@ -175,20 +175,27 @@ class PerceptionNode(LifecycleNode):
 
     def _release(self) -> None:
         self._stop()
-        if self._publishers is not None:
-            self._publishers.close()
-            self._publishers = None
+        if self._outputs is not None:
+            self._outputs.close()
+            self._outputs = None
         self._task = None
 
     # --- callbacks ------------------------------------------------------------------------------------
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Do `work`; an exception that left a callback would end the process."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - see above
+            self._complain("guard", f"unexpected {type(error).__name__}: {error}")
 
     def _look(self) -> None:
         """Follow publishers: often while they are being discovered, then once a second with the report."""
         for item in self._inputs:
             item.follow()
         self._looks += 1
-        if self._looks * _FIRST_LOOKS_S >= 3 * _LATER_LOOKS_S and self._timers:
-            self.destroy_timer(self._timers[0])
+        if self._looks * _FIRST_LOOKS_S >= 3 * _LATER_LOOKS_S and self._watches:
+            self.destroy_timer(self._watches[0])
 
     def _report(self) -> None:
         if self._health is None or self._pump is None or self._host is None:
@@ -212,7 +219,8 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().info(f"camera {camera}: lens from CameraInfo ({model.model})")
 
     def _complain(self, key: str, message: str) -> None:
-        self._throttle(self.get_logger().error, key, message)
+        if (text := self._throttle(key, message)) is not None:
+            self.get_logger().error(text)
 
     def _bad_frame(self, camera: str, reason: str) -> None:
         topic = next(source.image_topic for source in self._sources if source.name == camera)

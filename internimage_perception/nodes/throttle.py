@@ -18,12 +18,12 @@ class Throttle:
         self._last: dict[str, float] = {}
         self._held: dict[str, int] = {}
 
-    def __call__(self, say: Callable[[str], object], key: str, message: str) -> None:
-        """Say `message` unless `key` was heard within the period."""
+    def __call__(self, key: str, message: str) -> str | None:
+        """Return what to say now: the message, or None when `key` was heard within the period."""
         now = self._clock()
         if now - self._last.get(key, -self._period) < self._period:
             self._held[key] = self._held.get(key, 0) + 1
-            return
+            return None
         held = self._held.pop(key, 0)
         self._last[key] = now
-        say(f"{message} ({held} more like this)" if held else message)
+        return f"{message} ({held} more like this)" if held else message

@@ -1,0 +1,75 @@
+"""What every measurement shares: a model that costs nothing, percentiles, and where results go."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from internimage_perception.inference.bundle import Bundle, ClassSpec, InputSpec, OutputSpec
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def null_bundle(root: Path, output: str) -> Path:
+    """Make a bundle for the null backend: 13 classes, 512x512, masks of size `output`."""
+    root.mkdir(parents=True, exist_ok=True)
+    classes = tuple(ClassSpec(i, f"class_{i}", (20 * i, 10 * i, 5 * i)) for i in range(13))
+    Bundle(
+        root, "null", "segmentation", {"kind": "none"}, classes, InputSpec(512, 512), OutputSpec(output)
+    ).write_manifest()
+    return root
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Return p50, p95, p99 and the maximum."""
+    if not values:
+        return {}
+    p50, p95, p99 = np.percentile(np.asarray(values), (50, 95, 99))
+    return {
+        "p50": round(float(p50), 2),
+        "p95": round(float(p95), 2),
+        "p99": round(float(p99), 2),
+        "max": round(max(values), 2),
+    }
+
+
+def machine() -> dict[str, object]:
+    """Return what the numbers were measured on."""
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+
+
+def save(name: str, content: Mapping[str, object]) -> Path:
+    """Write `results/NAME.json` with machine, commit and time, and print it."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=RESULTS.parent,
+    ).stdout.strip()
+    full = {
+        "machine": machine(), "commit": commit, "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"), **content,
+    }  # fmt: skip
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(full, indent=2) + "\n")
+    print(json.dumps(content, indent=2))
+    return path
