@@ -113,58 +113,66 @@ class Replay:
                 return state.complete
             for line in warnings:
                 self._say(f"warning: {line}")
-            backend = create_backend(options.backend, bundle, threads=options.threads or None)
-            logged = read_set_log(options.set_log) if options.set_log else None
-            sink = ResultSink(
-                options.out / BAG_FOLDER,
-                [item.name for item in sources],
-                bundle,
-                overlay_width=options.overlay_width,
-                confidence=options.confidence,
-                segment_sets=options.segment_sets,
-            )
-            if sink.next_set:
-                self._say(f"resuming after set {sink.next_set}: finished segments are kept")
-            total = reader.message_count([item.image_topic for item in sources])
-            with ThreadPoolExecutor(max(2, min(4, len(sources))), "decode") as decoders:
-                task = SegmentationTask(bundle, backend, lenses)
-                pipeline = _Pipeline(
-                    task,
-                    lambda pace: SetSource(reader, sources, options.collector, logged, pace),
-                    sink,
-                    decoders,
-                    total,
-                    self._on_progress,
-                    options.real_time,
-                )
-                interrupted: BaseException | None = None
-                try:
-                    pipeline.run()
-                except BaseException as error:
-                    interrupted = error
-                    raise
-                finally:
-                    sink.close()
-                    report = build_report(
-                        options.out / BAG_FOLDER,
-                        sources=sources,
-                        stats=pipeline.source.stats,
-                        unreadable=pipeline.source.unreadable,
-                        overrun=pipeline.overrun,
-                        facts={
-                            "complete": interrupted is None,
-                            "bags": [str(path) for path in options.bags],
-                            "model": bundle.name,
-                            "bundle": bundle.identity(),
-                            "backend": backend.name,
-                            "wall_s": round(pipeline.wall_s, 3),
-                            "throughput": pipeline.throughput(),
-                            "warnings": [*warnings, *pipeline.source.warnings],
-                        },
-                    )
-                    write_reports(options.out, report, bundle)
+            report = self._execute(reader, sources, bundle, lenses, warnings)
             state.finish()
             return report
+
+    def _execute(
+        self,
+        reader: BagReader,
+        sources: Sequence[CameraSource],
+        bundle: Bundle,
+        lenses: LensMasks,
+        warnings: Sequence[str],
+    ) -> dict[str, object]:
+        options = self._options
+        backend = create_backend(options.backend, bundle, threads=options.threads or None)
+        logged = read_set_log(options.set_log) if options.set_log else None
+        sink = ResultSink(
+            options.out / BAG_FOLDER,
+            [item.name for item in sources],
+            bundle,
+            overlay_width=options.overlay_width,
+            confidence=options.confidence,
+            segment_sets=options.segment_sets,
+        )
+        if sink.next_set:
+            self._say(f"resuming after {sink.next_set} sets: finished segments are kept")
+        with ThreadPoolExecutor(max(2, min(4, len(sources))), "decode") as decoders:
+            pipeline = _Pipeline(
+                SegmentationTask(bundle, backend, lenses),
+                lambda pace: SetSource(reader, sources, options.collector, logged, pace),
+                sink,
+                decoders,
+                self._on_progress,
+                options.real_time,
+            )
+            complete = False
+            try:
+                pipeline.run()
+                complete = True
+            finally:
+                # Also after a failure or Ctrl-C: what is finished is kept, and marked as a part.
+                sink.close()
+                report = build_report(
+                    options.out / BAG_FOLDER,
+                    sources=sources,
+                    stats=pipeline.source.stats,
+                    unreadable=pipeline.source.unreadable,
+                    overrun=pipeline.overrun,
+                    facts={
+                        "complete": complete,
+                        "bags": [str(path) for path in options.bags],
+                        "model": bundle.name,
+                        "bundle": bundle.identity(),
+                        "backend": backend.name,
+                        "wall_s": round(pipeline.wall_s, 3),
+                        "throughput": pipeline.throughput(),
+                        "warnings": [*reader.warnings, *warnings, *pipeline.source.warnings],
+                    },
+                )
+                write_reports(options.out, report, bundle)
+        return report
 
     def _sources(self, reader: BagReader, rig: Rig | None) -> list[CameraSource]:
         available = [topic.name for topic in reader.image_topics()]
@@ -213,7 +221,6 @@ class _Pipeline:
         make_source: Callable[[Callable[[int], None]], SetSource],
         sink: ResultSink,
         decoders: ThreadPoolExecutor,
-        total_frames: int,
         on_progress: Callable[[Progress], None],
         real_time: bool,
     ) -> None:
@@ -221,7 +228,6 @@ class _Pipeline:
         self.source = make_source(self.pace)
         self._sink = sink
         self._decoders = decoders
-        self._total = total_frames
         self._on_progress = on_progress
         self._real_time = real_time
         self._to_infer: Handover[_Waiting] = Handover(1, on_drop=self._give_way) if real_time else Handover(3)
@@ -266,10 +272,11 @@ class _Pipeline:
         writer.start()
         try:
             for position, frame_set, future in self._to_infer:
-                began = time.monotonic_ns()
                 decoded = future.result() if future is not None else self._task.decode(frame_set)
+                began = time.monotonic_ns()
                 result = self._task.infer(decoded)
-                latency = time.monotonic_ns() - began
+                # Decoding ran ahead in another thread; a vehicle would have waited for it.
+                latency = time.monotonic_ns() - began + decoded.decode_ns
                 if not self._to_write.put(_Finished(position, decoded, result, latency)):
                     break
         finally:
@@ -304,7 +311,7 @@ class _Pipeline:
                 self.finished += 1
                 self.images += len(item.result.masks)
                 frames = sum(stats.received for stats in self.source.stats.values())
-                self._on_progress(Progress(frames, self._total, self.finished))
+                self._on_progress(Progress(frames, self.source.total, self.finished))
         except BaseException as error:  # noqa: BLE001 - raised by the thread that infers
             self._write_failure = error
             self._to_write.abandon()

@@ -14,6 +14,7 @@ from internimage_perception import __version__
 from internimage_perception.bags.reader import open_bags
 from internimage_perception.bags.report_html import render
 from internimage_perception.bags.sink import TIMINGS
+from internimage_perception.errors import BagError
 from internimage_perception.files import write_text
 from internimage_perception.inference.bundle import Bundle
 from internimage_perception.inference.ring import CameraStats
@@ -121,9 +122,12 @@ def write_reports(out: Path, report: Mapping[str, object], bundle: Bundle) -> No
 
 def timings(folder: Path) -> Iterator[Any]:
     """Yield the StageTimings messages of a replay's bag, in order; nothing when it wrote no set."""
-    if not (folder / "metadata.yaml").exists():
+    try:
+        reader = open_bags(folder)
+    except BagError:
+        # Interrupted before the first set: there is no bag, or an empty one.
         return
-    with open_bags([folder]) as reader:
+    with reader:
         if TIMINGS in reader.topics:
             for item in reader.messages([TIMINGS]):
                 yield item.message

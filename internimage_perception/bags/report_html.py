@@ -8,6 +8,7 @@ from string import Template
 
 from internimage_perception.bags.plots import bar_plot, line_plot
 from internimage_perception.bags.reader import open_bags
+from internimage_perception.errors import BagError
 from internimage_perception.inference.bundle import Bundle
 
 _PICTURES_PER_CAMERA = 3
@@ -134,10 +135,12 @@ def _classes(bundle: Bundle) -> str:
 
 def _pictures(folder: Path) -> str:
     """Return evenly spread overlays of every camera."""
-    if not (folder / "metadata.yaml").exists():
-        return ""
     figures: list[str] = []
-    with open_bags([folder]) as reader:
+    try:
+        opened = open_bags(folder)
+    except BagError:
+        return ""
+    with opened as reader:
         topics = {name: info for name, info in reader.topics.items() if name.endswith(_OVERLAY)}
         for topic, info in topics.items():
             wanted = {

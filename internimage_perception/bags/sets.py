@@ -39,7 +39,10 @@ class SetSource:
     ) -> None:
         self._reader = reader
         self._names = [source.name for source in sources]
-        self._by_topic = {source.image_topic: source for source in sources}
+        self._by_topic = {
+            source.image_topic: source for source in sources if source.image_topic in reader.topics
+        }
+        self.total = reader.message_count(self._by_topic)
         self._collector = RigCollector(self._names, config)
         self._logged = logged
         self._pace = pace or (lambda _: None)
@@ -168,11 +171,10 @@ def learn_lenses(reader: BagReader, sources: Sequence[CameraSource], lenses: Len
     All of them are read before the first frame, so that a replay's answers do not depend on timing.
     """
     missing: list[str] = []
-    known = {info.name for info in reader.topics.values()}
     for source in sources:
         if source.name in lenses.models:
             continue
-        if source.info_topic not in known:
+        if source.info_topic not in reader.topics:
             missing.append(
                 f"camera {source.name}: no CameraInfo on {source.info_topic} and no lens in the rig; "
                 "its masks cover the whole image"

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from internimage_perception.bags.types import message_types
+from internimage_perception.bags.types import make_header, make_message
 from internimage_perception.bags.writer import SegmentedBagWriter
 from internimage_perception.errors import BagError
 from internimage_perception.inference.bundle import Bundle
@@ -43,7 +43,6 @@ class ResultSink:
         confidence: bool = False,
         segment_sets: int = 100,
     ) -> None:
-        self._types = message_types()
         self._order = bundle.input.channel_order
         self._painter = OverlayPainter(bundle.classes, overlay_width) if overlay_width else None
         self._confidence = confidence
@@ -52,7 +51,8 @@ class ResultSink:
         self._labels_pending = True
         self._bundle = bundle
         self._writer = SegmentedBagWriter(folder)
-        self._next_set = max((json.loads(note)["next_set"] for note in self._writer.notes), default=0)
+        self._dirty = False
+        self._next_set = max((json.loads(note)["next_set"] for note in self._writer.notes if note), default=0)
         for camera in cameras:
             self._writer.add_topic(f"{PREFIX}/{camera}/mask", "sensor_msgs/msg/Image")
             if confidence:
@@ -86,14 +86,16 @@ class ResultSink:
             result: what the task answered.
             latency_ns: time from decoding to result, nanoseconds.
         """
+        self._dirty = True
         receive_ns = max(frame.receive_ns for frame in frame_set.frames.values())
         if self._labels_pending:
             self._writer.write(f"{PREFIX}/label_info", self._label_info(frame_set.stamp_ns), receive_ns)
             self._labels_pending = False
         for mask in result.masks.values():
             self._write_mask(mask, images[mask.camera], receive_ns)
-        self._writer.write(TIMINGS, self._timings(frame_set, result, latency_ns), receive_ns)
+        self._writer.write(TIMINGS, _timings(frame_set, result, latency_ns), receive_ns)
         self._next_set = position + 1
+        self._dirty = False
         self._in_segment += 1
         if self._in_segment >= self._segment_sets:
             self.roll()
@@ -105,16 +107,19 @@ class ResultSink:
             self._in_segment = 0
 
     def close(self) -> None:
-        """Finish the last segment and the bag."""
+        """Finish the last segment and the bag; one that ends amid a set is discarded."""
+        if self._dirty:
+            self._writer.abort()
+            return
         self.roll()
         self._writer.close()
 
     def _write_mask(self, mask: SemanticMask, image: npt.NDArray[np.uint8], receive_ns: int) -> None:
         base = f"{PREFIX}/{mask.camera}"
-        header = self._header(mask.stamp_ns, mask.frame_id)
-        self._writer.write(f"{base}/mask", self._image(header, mask.class_ids), receive_ns)
+        header = make_header(mask.stamp_ns, mask.frame_id)
+        self._writer.write(f"{base}/mask", _image(header, mask.class_ids), receive_ns)
         if self._confidence:
-            self._writer.write(f"{base}/confidence", self._image(header, mask.confidence), receive_ns)
+            self._writer.write(f"{base}/confidence", _image(header, mask.confidence), receive_ns)
         if self._painter is not None:
             picture = self._painter.paint(image, mask.class_ids, self._order)
             if self._order == "rgb":
@@ -122,43 +127,50 @@ class ResultSink:
             good, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
             if not good:
                 raise BagError(f"camera {mask.camera}: the overlay cannot be encoded as JPEG")
-            make = self._types.types["sensor_msgs/msg/CompressedImage"]
-            message = make(header=header, format="jpeg", data=data.reshape(-1))
+            message = make_message(
+                "sensor_msgs/msg/CompressedImage", header=header, format="jpeg", data=data.reshape(-1)
+            )
             self._writer.write(f"{base}/overlay/compressed", message, receive_ns)
 
-    def _time(self, stamp_ns: int) -> object:
-        make = self._types.types["builtin_interfaces/msg/Time"]
-        return make(sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000)
-
-    def _header(self, stamp_ns: int, frame_id: str) -> object:
-        return self._types.types["std_msgs/msg/Header"](stamp=self._time(stamp_ns), frame_id=frame_id)
-
-    def _image(self, header: object, pixels: npt.NDArray[np.uint8]) -> object:
-        height, width = pixels.shape
-        return self._types.types["sensor_msgs/msg/Image"](
-            header=header, height=height, width=width, encoding="mono8", is_bigendian=0, step=width,
-            data=np.ascontiguousarray(pixels).reshape(-1),
-        )  # fmt: skip
-
     def _label_info(self, stamp_ns: int) -> object:
-        make = self._types.types["internimage_perception/msg/LabelClass"]
+        kind = "internimage_perception/msg/LabelClass"
         classes = [
-            make(id=spec.id, name=spec.name, r=spec.color[0], g=spec.color[1], b=spec.color[2])
+            make_message(kind, id=spec.id, name=spec.name, r=spec.color[0], g=spec.color[1], b=spec.color[2])
             for spec in self._bundle.classes
         ]
-        return self._types.types["internimage_perception/msg/LabelInfo"](
-            header=self._header(stamp_ns, ""), model=self._bundle.name, classes=classes, invalid_id=INVALID_ID
+        return make_message(
+            "internimage_perception/msg/LabelInfo",
+            header=make_header(stamp_ns, ""),
+            model=self._bundle.name,
+            classes=classes,
+            invalid_id=INVALID_ID,
         )
 
-    def _timings(self, frame_set: FrameSet, result: SegmentationResult, latency_ns: int) -> object:
-        return self._types.types["internimage_perception/msg/StageTimings"](
-            header=self._header(frame_set.stamp_ns, "base_link"),
-            task="segmentation",
-            set_index=frame_set.index % 2**32,
-            cameras=list(result.masks),
-            errors=[f"{camera}: {reason}" for camera, reason in result.errors.items()],
-            missing=list(frame_set.missing),
-            stages=list(result.stages_ns),
-            durations_ns=np.array(list(result.stages_ns.values()), np.uint64),
-            latency_ns=latency_ns,
-        )
+
+def _timings(frame_set: FrameSet, result: SegmentationResult, latency_ns: int) -> object:
+    return make_message(
+        "internimage_perception/msg/StageTimings",
+        header=make_header(frame_set.stamp_ns, "base_link"),
+        task="segmentation",
+        set_index=frame_set.index % 2**32,
+        cameras=list(result.masks),
+        errors=[f"{camera}: {reason}" for camera, reason in result.errors.items()],
+        missing=list(frame_set.missing),
+        stages=list(result.stages_ns),
+        durations_ns=np.array(list(result.stages_ns.values()), np.uint64),
+        latency_ns=latency_ns,
+    )
+
+
+def _image(header: object, pixels: npt.NDArray[np.uint8]) -> object:
+    height, width = pixels.shape
+    return make_message(
+        "sensor_msgs/msg/Image",
+        header=header,
+        height=height,
+        width=width,
+        encoding="mono8",
+        is_bigendian=0,
+        step=width,
+        data=np.ascontiguousarray(pixels).reshape(-1),
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from internimage_perception.bags.replay import Replay, ReplayOptions
 from internimage_perception.cli.progress import ProgressLine
+from internimage_perception.errors import PerceptionError
 from internimage_perception.inference.backends import BACKENDS
 from internimage_perception.inference.parameters import constraints, parameters_from
 
@@ -79,6 +80,12 @@ def run(options: argparse.Namespace) -> int:
         line.close()
     print(summary(report))
     print(f"report: {options.out / 'report.html'}")
+    errors = report.get("errors")
+    if isinstance(errors, dict):
+        for reason, count in errors.items():
+            print(f"{count} image(s) could not be used: {reason}", file=sys.stderr)
+    if not report["frames_out"]:
+        raise PerceptionError("no image became a mask; see the reasons above and the report")
     return 0
 
 
