@@ -88,6 +88,8 @@ class BagFile:
         until reading works, then halve back to the place where it begins to.
         """
         damaged, stride = after_ns, _FIRST_STRIDE_NS
+        if after_ns >= self.end_ns:
+            return None
         while True:
             readable = min(after_ns + stride, self.end_ns)
             if self._reads_from(connections, readable):

@@ -199,6 +199,47 @@ def test_reading_goes_on_behind_a_damaged_place(tmp_path, kind, compressed):
         assert len(numbers) >= 30, "only what was overwritten is lost"
 
 
+@pytest.mark.parametrize("kind", ["sqlite3", "mcap", "ros1"])
+def test_random_damage_never_escapes_as_another_error(make_bag, drive, tmp_path, kind):
+    path = make_bag(tmp_path / "drive", kind, drive)
+    file = path if kind == "ros1" else next(path.glob("drive.*"))
+    whole = np.frombuffer(file.read_bytes(), dtype=np.uint8)
+    noise = np.random.default_rng(5)
+    clean, refusals = 0, []
+    for _ in range(60):
+        content = whole.copy()
+        for at in noise.integers(0, len(content) - 8, noise.integers(1, 6)):
+            content[at : at + 8] = noise.integers(0, 256, 8)
+        file.write_bytes(content.tobytes())
+        try:
+            with open_bags(path) as bag:
+                count = sum(item.error is None for item in bag.messages())
+                assert count <= 4 * len(drive)
+                clean += not bag.damaged
+        except BagError as error:
+            refusals.append(str(error))
+    assert clean
+    assert refusals
+    assert all(str(path) in refusal for refusal in refusals)
+
+
+def test_damage_behind_the_last_message_ends_the_reading(tmp_path):
+    path = write_blocks(tmp_path / "blocks", "mcap", compressed=True)
+    with open_bags(path) as bag:
+        file = bag._files[0]
+        wanted = file.connections
+
+        def stumble(connections, start=None, stop=None, read=file._reader.messages):
+            yield from read(connections, start=start, stop=stop)
+            message = "garbage behind the last message"
+            raise ValueError(message)
+
+        file._reader.messages = stumble
+        items = list(file.messages(wanted))
+    assert len(items) == 81
+    assert "garbage" in items[-1].reason
+
+
 def test_damage_up_to_the_end(tmp_path):
     path = write_blocks(tmp_path / "blocks", "mcap", compressed=True)
     file = next(path.glob("blocks.*"))
