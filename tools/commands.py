@@ -8,6 +8,7 @@ from ros_environment import ROOT
 
 LOG = ROOT / "build" / "setup.log"
 TAIL_LINES = 25
+TAIL_COLUMNS = 200
 
 
 class StepError(Exception):
@@ -23,7 +24,9 @@ class StepError(Exception):
 
     def explained(self) -> str:
         """Return the message below the last lines of the command's output."""
-        lines = [line for line in self.output.splitlines() if not _is_noise(line)][-TAIL_LINES:]
+        lines = [line[:TAIL_COLUMNS] for line in self.output.splitlines() if not _is_noise(line)][
+            -TAIL_LINES:
+        ]
         if not lines:
             return str(self)
         return "\n".join(
@@ -61,5 +64,5 @@ def run(command: Sequence[str | Path], advice: str, environ: Mapping[str, str] |
 
 
 def _is_noise(line: str) -> bool:
-    # pip warns once per package and per index folder that it could not look into.
-    return line.startswith("WARNING: Location ") or not line.strip()
+    # pip says for every package in which index folder it is not, and which pins are for other Pythons.
+    return line.startswith(("WARNING: Location ", "Ignoring ")) or not line.strip()

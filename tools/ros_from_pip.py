@@ -29,15 +29,26 @@ OLDEST_GLIBC = (2, 28)
 _BUILD_MACHINE = re.compile(r"/opt/python/cp3\d+-cp3\d+/(include|lib)/python3\.\d+(/site-packages)?")
 
 
+INSTALL_ROS = "install ROS 2 (Humble, Jazzy or Kilted, docs.ros.org) and run `make setup` where it is sourced"
+INSTALL_TOOL = "install that and run `make setup` again"
+
+
 class UnavailableError(Exception):
-    """ROS cannot be had from the index on this machine; the message is the reason, without a full stop."""
+    """ROS cannot be had from the index on this machine; the message is the reason, without a full stop.
+
+    Attributes:
+        remedy: what to do about it.
+    """
+
+    def __init__(self, reason: str, remedy: str = INSTALL_ROS) -> None:
+        super().__init__(reason)
+        self.remedy = remedy
 
     def explained(self) -> str:
         """Return the paragraph for people: what is missing, what works all the same, what to do."""
         return (
             f"ROS 2 is left out: {self}. Everything but the nodes works without it: demo, replay of bags, "
-            "building and exporting models. For the nodes, remove that obstacle, or install ROS 2 (Humble, "
-            "Jazzy or Kilted, docs.ros.org) and source it; then run `make setup` again."
+            f"building and exporting models. For the nodes, {self.remedy}."
         )
 
 
@@ -77,7 +88,10 @@ def missing_build_tool(environ: Mapping[str, str], include: str) -> str | None:
 
 
 def unmatched_requirement(pip_output: str) -> str | None:
-    """Return the requirement for which pip found no fitting file; None when pip failed otherwise."""
+    """Return the requirement for which the index has no fitting file; None when pip failed otherwise."""
+    # An index that does not answer looks the same in pip's last lines.
+    if re.search(r"Retrying|connection broken|Could not fetch URL|not a trusted", pip_output):
+        return None
     found = re.search(r"No matching distribution found for (\S+)", pip_output)
     return found.group(1) if found else None
 
@@ -124,16 +138,19 @@ def colcon_build(venv: Path, arguments: list[str], advice: str) -> None:
     run(["colcon", *arguments, *handlers, "--cmake-args", *definitions], advice, environ)
 
 
-def obstacle(venv: Path) -> str | None:
+def obstacle(venv: Path) -> UnavailableError | None:
     """Say what keeps this machine from using ROS from the index, as far as can be told without asking it."""
-    reason = unfit_platform(platform.system(), platform.machine(), platform.libc_ver())
-    return reason or missing_build_tool(os.environ, python_facts(venv)[1])
+    if reason := unfit_platform(platform.system(), platform.machine(), platform.libc_ver()):
+        return UnavailableError(reason)
+    if reason := missing_build_tool(os.environ, python_facts(venv)[1]):
+        return UnavailableError(reason, INSTALL_TOOL)
+    return None
 
 
 def install(venv: Path) -> None:
     """Install ROS into `venv` and build the underlay. Raises UnavailableError or StepError."""
-    if reason := obstacle(venv):
-        raise UnavailableError(reason)
+    if blocked := obstacle(venv):
+        raise blocked
     version, include, packages = python_facts(venv)
     command: list[str | Path] = [venv / "bin" / "python", "-m", "pip", "install", "-r", REQUIREMENTS]
     try:

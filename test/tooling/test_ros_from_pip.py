@@ -83,6 +83,8 @@ def test_wheels_for_other_pythons_are_not_a_failure():
     )
     assert ros_from_pip.unmatched_requirement(output) == "ros-rclpy==7.1.6"
     assert ros_from_pip.unmatched_requirement("ERROR: Connection refused") is None
+    retried = "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError'\n"
+    assert ros_from_pip.unmatched_requirement(retried + output) is None
 
 
 def test_cmake_files_name_this_machine(tmp_path):
@@ -121,6 +123,7 @@ def test_exit_codes(failure, code, monkeypatch, capsys):
     printed = capsys.readouterr()
     if code == ros_from_pip.UNAVAILABLE:
         assert "no wheel for Python 3.99. Everything but the nodes works" in printed.out
+        assert "where it is sourced" in printed.out
     else:
         assert "Connection refused" in printed.err
 
