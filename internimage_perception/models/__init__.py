@@ -1,16 +1,22 @@
-"""Networks: InternImage backbone, segmentation heads, and the graph that is deployed."""
+"""Networks: InternImage backbone, segmentation heads, weights, and the graph that is deployed."""
 
+from internimage_perception.models.checkpoints import load_checkpoint, load_weights, save_checkpoint
 from internimage_perception.models.config import InternImageConfig, SegmentorConfig
+from internimage_perception.models.deployed import DeployedSegmentation
 from internimage_perception.models.internimage import InternImage
 from internimage_perception.models.registry import create_model, load_config, model_names
 from internimage_perception.models.segmentor import Segmentor
 
 __all__ = [
+    "DeployedSegmentation",
     "InternImage",
     "InternImageConfig",
     "Segmentor",
     "SegmentorConfig",
     "create_model",
+    "load_checkpoint",
     "load_config",
+    "load_weights",
     "model_names",
+    "save_checkpoint",
 ]

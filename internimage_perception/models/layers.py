@@ -58,6 +58,30 @@ class ConvUnit(nn.Module):
         return functional.relu(self.bn(self.conv(x)))
 
 
+class AveragePool(nn.Module):
+    """Average a map over a fixed number of regions per axis, like adaptive average pooling.
+
+    Written as two products with small matrices: regions that overlap, as they do when the map's size is no
+    multiple of theirs, have no operator in ONNX.
+    """
+
+    def __init__(self, regions: int) -> None:
+        super().__init__()
+        self.regions = regions
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, C, H, W) to (N, C, regions, regions)."""
+        rows = x.new_tensor(_averages(x.shape[2], self.regions))
+        columns = x.new_tensor(_averages(x.shape[3], self.regions))
+        return rows @ x @ columns.T
+
+
+def _averages(size: int, regions: int) -> list[list[float]]:
+    """Return (regions, size) weights; region i spans [floor(i*size/regions), ceil((i+1)*size/regions))."""
+    spans = [(i * size // regions, -(-(i + 1) * size // regions)) for i in range(regions)]
+    return [[1 / (end - start) if start <= k < end else 0.0 for k in range(size)] for start, end in spans]
+
+
 def resize(x: torch.Tensor, size: tuple[int, int] | torch.Size) -> torch.Tensor:
     """Resize (N, C, H, W) bilinearly; pixel centres at halves (align_corners False)."""
     return functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)

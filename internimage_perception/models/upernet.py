@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from internimage_perception.models.layers import ConvUnit, resize
+from internimage_perception.models.layers import AveragePool, ConvUnit, resize
 
 POOL_SCALES = (1, 2, 3, 6)
 
@@ -24,8 +24,7 @@ class UPerHead(nn.Module):
         self.conv_seg = _classifier(channels, num_classes)
         self.dropout = nn.Dropout2d(0.1)
         self.psp_modules = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(scale), ConvUnit(widths[-1], channels, 1))
-            for scale in POOL_SCALES
+            nn.Sequential(AveragePool(scale), ConvUnit(widths[-1], channels, 1)) for scale in POOL_SCALES
         )
         self.bottleneck = ConvUnit(widths[-1] + len(POOL_SCALES) * channels, channels, 3)
         self.lateral_convs = nn.ModuleList(ConvUnit(width, channels, 1) for width in widths[:-1])

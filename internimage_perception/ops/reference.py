@@ -36,6 +36,8 @@ def dcnv3_reference(
     if min(value.shape[1:3]) < 2:
         table = functional.pad(table, (0, 0, 0, max(0, 2 - value.shape[2]), 0, max(0, 2 - value.shape[1])))
     batch, out_height, out_width = offset.shape[:3]
+    if batch == 0:
+        return value.new_zeros((0, out_height, out_width, value.shape[3]))
     rows = batch * out_height
     sampler = _Sampler(table, geometry, out_height, out_width)
     offset = offset.to(dtype).reshape(rows, -1, 2)
@@ -45,8 +47,6 @@ def dcnv3_reference(
         sampler.sample(start, offset[start : start + step], mask[start : start + step])
         for start in range(0, rows, step)
     ]
-    if not parts:
-        return value.new_zeros((batch, out_height, out_width, value.shape[3]))
     output = parts[0] if len(parts) == 1 else torch.cat(parts)
     return output.reshape(batch, out_height, out_width, -1).to(value.dtype)
 

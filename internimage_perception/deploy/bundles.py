@@ -1,0 +1,161 @@
+"""Making a model bundle: weights, portable graph and manifest in one folder."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from internimage_perception import __version__
+from internimage_perception.deploy.export import export_portable
+from internimage_perception.errors import BundleError, ConfigError, PerceptionError
+from internimage_perception.inference.bundle import (
+    PORTABLE,
+    WEIGHTS,
+    Bundle,
+    ClassSpec,
+    InputSpec,
+    OutputSpec,
+    sha256_of,
+)
+from internimage_perception.models.checkpoints import load_weights, save_checkpoint, to_half
+from internimage_perception.models.config import SegmentorConfig, to_mapping
+from internimage_perception.models.deployed import DeployedSegmentation
+from internimage_perception.models.registry import load_config
+from internimage_perception.models.segmentor import Segmentor
+
+
+def create_bundle(  # noqa: PLR0913 - what a bundle is made of
+    out_dir: str | Path,
+    *,
+    architecture: str | Mapping[str, object],
+    state_dict: Mapping[str, torch.Tensor] | None,
+    classes: Sequence[ClassSpec],
+    input_spec: InputSpec,
+    output_spec: OutputSpec,
+    name: str,
+    provenance: Mapping[str, object] | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Bundle:
+    """Write a bundle folder and return it, loaded and verified.
+
+    The folder appears under its name only when it is whole. Weights are rounded to float16 once, and both
+    files are made from the rounded values, so that every backend computes with the same network. The
+    auxiliary head, which only training needs, is left out.
+
+    Args:
+        out_dir: the folder to make.
+        architecture: name or mapping as `models.create_model` takes it; a name adopts the number of
+            `classes`, a mapping must agree with it.
+        state_dict: weights; None: random ones from `seed`.
+        classes: the classes, ids counting up from 0.
+        input_spec: size and statistics of the network's input (statistics in RGB order).
+        output_spec: resolution of the answer.
+        name: the model's name.
+        provenance: where the weights come from; needs `weights` when `state_dict` is given.
+        seed: for random weights.
+        overwrite: replace an existing bundle.
+
+    Raises:
+        ConfigError: the architecture is no segmentor or does not fit the classes.
+        BundleError: the folder exists, the weights do not fit, or the exported graph answers differently.
+    """
+    out_dir = Path(out_dir)
+    if out_dir.exists() and not overwrite:
+        message = f"{out_dir} already exists; choose another folder or overwrite it"
+        raise BundleError(message)
+    config = _configuration(architecture, classes)
+    model = _model(config, state_dict, seed)
+    random = {"weights": f"random, seed {seed}"} if state_dict is None else {}
+    origin: dict[str, object] = {**random, **(provenance or {})}
+    if not origin.get("weights"):
+        message = "provenance needs `weights`: a sentence on where they come from"
+        raise ConfigError(message)
+    graph = DeployedSegmentation(
+        model,
+        height=input_spec.height,
+        width=input_spec.width,
+        mean=input_spec.mean,
+        std=input_spec.std,
+        output_size=output_spec.size,
+        channel_order=input_spec.channel_order,
+    )
+    folder = _temporary_beside(out_dir)
+    try:
+        save_checkpoint(folder / WEIGHTS, model.state_dict(), half=True, metadata={"name": name})
+        metadata = {"name": name, "version": __version__}
+        digest = export_portable(graph, folder / PORTABLE, metadata=metadata).sha256
+        bundle = Bundle(
+            root=folder,
+            name=name,
+            task="segmentation",
+            architecture=to_mapping(config),
+            classes=tuple(classes),
+            input=input_spec,
+            output=output_spec,
+            provenance=origin,
+            files={WEIGHTS: sha256_of(folder / WEIGHTS), PORTABLE: digest},
+        )
+        bundle.write_manifest()
+        Bundle.load(folder)  # what the reading side refuses must not take the final name
+        _move_into_place(folder, out_dir)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Bundle.load(out_dir)
+
+
+def _configuration(architecture: str | Mapping[str, object], classes: Sequence[ClassSpec]) -> SegmentorConfig:
+    fields: Mapping[str, object]
+    if isinstance(architecture, str):
+        fields = {"base": architecture, "num_classes": len(classes)}
+    else:
+        fields = dict(architecture)
+    config = load_config({**fields, "aux_channels": None})
+    if not isinstance(config, SegmentorConfig):
+        message = f"{architecture!r} is a backbone; a bundle needs a segmentor, with head_channels"
+        raise ConfigError(message)
+    if config.num_classes != len(classes):
+        message = (
+            f"the architecture has num_classes {config.num_classes}, but {len(classes)} classes are given"
+        )
+        raise ConfigError(message)
+    return config
+
+
+def _model(config: SegmentorConfig, state_dict: Mapping[str, torch.Tensor] | None, seed: int) -> Segmentor:
+    """Return the network in evaluation mode, its weights rounded to what float16 can hold."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Segmentor(config).eval()
+    if state_dict is not None:
+        load_weights(model, state_dict)
+    for tensor in model.state_dict().values():
+        tensor.copy_(to_half(tensor))
+    return model
+
+
+def _temporary_beside(out_dir: Path) -> Path:
+    try:
+        out_dir.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", suffix=".part", dir=out_dir.parent))
+    except OSError as error:
+        message = f"cannot write {out_dir}: {error.strerror or error}; choose another output folder"
+        raise PerceptionError(message) from error
+    # mkdtemp makes private folders; a bundle follows the user's umask like any other output.
+    umask = os.umask(0)
+    os.umask(umask)
+    folder.chmod(0o777 & ~umask)
+    return folder
+
+
+def _move_into_place(folder: Path, out_dir: Path) -> None:
+    if not out_dir.exists():
+        folder.rename(out_dir)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", suffix=".old", dir=out_dir.parent))
+    out_dir.rename(old / out_dir.name)
+    folder.rename(out_dir)
+    shutil.rmtree(old, ignore_errors=True)

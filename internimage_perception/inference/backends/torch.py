@@ -1,0 +1,90 @@
+"""Backend `torch`: the bundle's weights in the network itself, on CPU or GPU."""
+
+import numpy as np
+
+from internimage_perception.errors import BackendError, PerceptionError
+from internimage_perception.inference.backends.base import Images, Outputs
+from internimage_perception.inference.bundle import WEIGHTS, Bundle
+
+try:
+    import torch
+
+    from internimage_perception.models.checkpoints import load_checkpoint, load_weights
+    from internimage_perception.models.deployed import DeployedSegmentation
+    from internimage_perception.models.registry import create_model
+    from internimage_perception.models.segmentor import Segmentor
+except ImportError as error:
+    _missing: ImportError | None = error
+else:
+    _missing = None
+
+
+class TorchBackend:
+    """Runs `weights.safetensors` in PyTorch, in float32.
+
+    Args:
+        bundle: the model.
+        device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
+        threads: CPU threads; None leaves it to PyTorch. It holds for the whole process, as PyTorch has it.
+
+    Raises:
+        BackendError: PyTorch or safetensors is not installed, the device is not there, or the weights do
+            not fit the architecture.
+    """
+
+    def __init__(self, bundle: Bundle, *, device: str = "auto", threads: int | None = None) -> None:
+        if _missing is not None:
+            message = f"torch cannot be used ({_missing}); install it: pip install torch safetensors"
+            raise BackendError(message) from _missing
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if threads is not None:
+            torch.set_num_threads(threads)
+        try:
+            self._graph = _graph(bundle)
+        except PerceptionError as error:
+            message = f"the bundle {bundle.root} does not run in torch: {error}"
+            raise BackendError(message) from error
+        try:
+            self._device = torch.device(device)
+            self._graph.to(self._device)
+        except (RuntimeError, AssertionError) as error:
+            message = f"torch cannot use device {device!r}: {error}"
+            raise BackendError(message) from error
+        self.name = f"torch-{self._device.type}"
+        self.prefers_batch = self._device.type != "cpu"
+
+    def run(self, images: Images) -> Outputs:
+        """See `Backend.run`."""
+        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not images.size:
+            message = f"images must be uint8 (N, H, W, 3), got {images.dtype} {images.shape}"
+            raise BackendError(message)
+        # PyTorch takes no read-only or reversed arrays; others are not copied.
+        frames = torch.from_numpy(np.require(images, requirements=["C", "W"]))
+        try:
+            with torch.inference_mode():
+                class_ids, confidence = self._graph(frames.to(self._device))
+        except RuntimeError as error:
+            message = f"{self.name} failed on images {images.shape}: {error}"
+            raise BackendError(message) from error
+        return {"class_ids": class_ids.cpu().numpy(), "confidence": confidence.cpu().numpy()}
+
+
+def _graph(bundle: Bundle) -> "DeployedSegmentation":
+    model = create_model(bundle.architecture)
+    if not isinstance(model, Segmentor):
+        message = "its architecture is a bare backbone"
+        raise BackendError(message)
+    if model.config.num_classes != len(bundle.classes):
+        message = f"its architecture has {model.config.num_classes} classes, its list {len(bundle.classes)}"
+        raise BackendError(message)
+    load_weights(model, load_checkpoint(bundle.file(WEIGHTS)))
+    return DeployedSegmentation(
+        model.eval(),
+        height=bundle.input.height,
+        width=bundle.input.width,
+        mean=bundle.input.mean,
+        std=bundle.input.std,
+        output_size=bundle.output.size,
+        channel_order=bundle.input.channel_order,
+    ).eval()

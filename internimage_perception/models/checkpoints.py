@@ -1,0 +1,200 @@
+"""Weights in files: safetensors, and .pth without trusting it; keys of every published layout."""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from internimage_perception.errors import BundleError
+from internimage_perception.files import write_bytes
+from internimage_perception.models.internimage import InternImage
+
+StateDict = dict[str, torch.Tensor]
+
+_CLASSIFIER = ("head.", "conv_head.", "clip_projector.", "fc_norm.", "dcnv3_head_x3.", "dcnv3_head_x4.")
+"""Parts of ImageNet checkpoints that a dense backbone has no use for."""
+_LISTED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What did not match when weights were loaded.
+
+    Attributes:
+        missing: keys of the model that the weights lack.
+        unexpected: keys of the weights that the model lacks.
+        misshaped: keys in both whose shapes differ, as "key: (file's shape), model has (shape)".
+        ignored: keys left out on purpose: classification heads, an auxiliary head.
+    """
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    misshaped: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return the differences for people, the first few of each kind."""
+        kinds = (
+            ("missing", self.missing),
+            ("unexpected", self.unexpected),
+            ("of another shape", self.misshaped),
+        )
+        parts = []
+        for label, keys in kinds:
+            if keys:
+                more = f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
+                parts.append(f"{len(keys)} {label}: {', '.join(keys[:_LISTED])}{more}")
+        return "; ".join(parts) or "all keys match"
+
+
+def load_checkpoint(path: str | Path, *, trust_pickle: bool = False) -> StateDict:
+    """Read the weights of a .safetensors or PyTorch file, on the CPU.
+
+    A training checkpoint's `state_dict` or `model` entry is taken; `module.` and `model.` in front of
+    every key fall away.
+
+    Args:
+        path: the file.
+        trust_pickle: let a PyTorch file run code while it is read. Such a file can do anything the user
+            can: only for files from a source you trust.
+
+    Raises:
+        BundleError: the file is missing, damaged, or would have to run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        message = f"no weights at {path}"
+        raise BundleError(message)
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path, trust_pickle)
+    for entry in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(entry), Mapping):
+            content = content[entry]
+    if not isinstance(content, Mapping) or not content:
+        message = f"{path} holds no weights: expected names and tensors, found {type(content).__name__}"
+        raise BundleError(message)
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+            message = f"{path} holds no plain weights: entry {key!r} is {type(value).__name__}, not a tensor"
+            raise BundleError(message)
+    return _plain_keys(dict(content))
+
+
+def save_checkpoint(
+    path: Path,
+    state: Mapping[str, torch.Tensor],
+    *,
+    half: bool = False,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write weights as safetensors, atomically.
+
+    Args:
+        path: the file.
+        state: names and tensors.
+        half: store floats as float16, except tensors whose values do not fit its range.
+        metadata: texts to put into the file's header.
+    """
+    tensors = {key: (to_half(value) if half else value).contiguous().cpu() for key, value in state.items()}
+    write_bytes(path, save(tensors, metadata=dict(metadata or {})))
+
+
+def to_half(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a float tensor as float16, or unchanged when a value would overflow; other types unchanged."""
+    if not tensor.is_floating_point():
+        return tensor
+    half = tensor.to(torch.float16)
+    return half if torch.equal(half.isfinite(), tensor.isfinite()) else tensor
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], *, strict: bool = True) -> LoadReport:
+    """Copy weights into a model; adapts keys between backbone and segmentor.
+
+    A backbone takes the `backbone.` part of a segmentor's weights; a segmentor takes a bare backbone's
+    weights as its backbone (its heads then count as missing). Classification heads are left out, and so is
+    an auxiliary head the model was built without. Values are converted to the model's type.
+
+    Args:
+        model: `InternImage` or `Segmentor`.
+        weights: names and tensors, such as from `load_checkpoint`.
+        strict: refuse any difference; otherwise load what matches and report the rest.
+
+    Returns:
+        What did not match.
+
+    Raises:
+        BundleError: with `strict`, listing missing, unexpected and misshaped keys.
+    """
+    own = model.state_dict()
+    state, ignored = _adapt(model, dict(weights), set(own))
+    misshaped = {
+        key: f"{key}: {tuple(value.shape)}, model has {tuple(own[key].shape)}"
+        for key, value in state.items()
+        if key in own and value.shape != own[key].shape
+    }
+    report = LoadReport(
+        missing=tuple(key for key in own if key not in state),
+        unexpected=tuple(key for key in state if key not in own),
+        misshaped=tuple(misshaped.values()),
+        ignored=tuple(ignored),
+    )
+    if strict and (report.missing or report.unexpected or report.misshaped):
+        hint = ""
+        if any(".conv_seg." in key for key in misshaped):
+            hint = "; the number of classes differs: build the model with the weights' num_classes"
+        message = f"the weights do not fit the model: {report}{hint}"
+        raise BundleError(message)
+    fitting = {key: value for key, value in state.items() if key in own and key not in misshaped}
+    model.load_state_dict(fitting, strict=False)
+    return report
+
+
+def _read_safetensors(path: Path) -> StateDict:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        message = f"{path} is no safetensors file or damaged: {error}"
+        raise BundleError(message) from error
+
+
+def _read_pickle(path: Path, trust: bool) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=not trust)
+    except pickle.UnpicklingError as error:
+        reason = next(
+            (line for line in str(error).splitlines() if "GLOBAL" in line), "it holds more than tensors"
+        )
+        message = (
+            f"{path} was not read: it wants to run code while loading ({reason.strip()}). If you trust its "
+            "source, load it with trust_pickle=True once and save it as .safetensors"
+        )
+        raise BundleError(message) from error
+    except Exception as error:  # a damaged file can make the unpickler fail in any way
+        message = f"{path} is no PyTorch weights file or damaged: {error}"
+        raise BundleError(message) from error
+
+
+def _plain_keys(state: StateDict) -> StateDict:
+    for prefix in ("module.", "model."):
+        if all(key.startswith(prefix) for key in state):
+            state = {key[len(prefix) :]: value for key, value in state.items()}
+    # The Hugging Face layout's name for the layer scale.
+    return {key.replace(".layer_scale", ".gamma"): value for key, value in state.items()}
+
+
+def _adapt(model: nn.Module, state: StateDict, own: set[str]) -> tuple[StateDict, list[str]]:
+    """Return the weights under the model's keys, and the keys left out on purpose."""
+    ignored: list[str] = []
+    prefix = "backbone."
+    if isinstance(model, InternImage) and any(key.startswith(prefix) for key in state):
+        ignored += [key for key in state if not key.startswith(prefix)]
+        state = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+    elif not isinstance(model, InternImage) and any(key.startswith("patch_embed.") for key in state):
+        ignored += [key for key in state if key.startswith(_CLASSIFIER)]
+        state = {prefix + key: value for key, value in state.items() if not key.startswith(_CLASSIFIER)}
+    unused = [key for key in state if key not in own and key.startswith((*_CLASSIFIER, "auxiliary_head."))]
+    return {key: value for key, value in state.items() if key not in unused}, ignored + unused

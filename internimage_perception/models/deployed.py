@@ -1,0 +1,108 @@
+"""The deployed graph: raw frames in, class ids and confidence out, in every backend the same."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from internimage_perception.errors import ConfigError
+from internimage_perception.models.layers import resize
+from internimage_perception.models.segmentor import Segmentor
+
+INVALID_ID = 255
+
+
+class DeployedSegmentation(nn.Module):
+    """Segmentation of camera frames as they come from the decoder.
+
+    Resizes to the network's input (bilinear, pixel centres at halves, no antialiasing), normalises, runs
+    the network, resizes the logits once to the output size and answers with the best class and its softmax
+    probability. The resize comes before the normalisation, so that a large frame costs as little as can be.
+
+    Args:
+        model: network for RGB images.
+        height: rows of the network's input.
+        width: columns of the network's input.
+        mean: per channel in RGB order, on the scale 0..255.
+        std: per channel in RGB order, on the scale 0..255.
+        output_size: "model" (height x width), "input" (the frame's size) or (rows, columns).
+        channel_order: order of the frames' channels, "rgb" or "bgr"; the graph turns "bgr" round.
+
+    Raises:
+        ConfigError: a value is none of these, or the model has more classes than a mask can hold.
+    """
+
+    mean: torch.Tensor
+    inverse_std: torch.Tensor
+
+    def __init__(
+        self,
+        model: Segmentor,
+        *,
+        height: int,
+        width: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        output_size: str | Sequence[int] = "model",
+        channel_order: str = "rgb",
+    ) -> None:
+        super().__init__()
+        _check(height, width, mean, std, channel_order)
+        if model.config.num_classes > INVALID_ID:
+            message = f"{model.config.num_classes} classes do not fit into a mask; at most {INVALID_ID} do"
+            raise ConfigError(message)
+        self.model = model
+        self.size = (height, width)
+        self.output_size = _output_size(output_size, self.size)
+        self.channel_order = channel_order
+        # Derived from the bundle, so no part of the network's weights.
+        self.register_buffer("mean", torch.tensor(tuple(mean)).view(3, 1, 1), persistent=False)
+        inverse_std = torch.tensor([1.0 / value for value in std]).view(3, 1, 1)
+        self.register_buffer("inverse_std", inverse_std, persistent=False)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map frames, uint8 (N, H, W, 3), to class ids and confidence, each uint8 (N, h, w).
+
+        Confidence is the chosen class's softmax probability times 255, rounded.
+        """
+        # TensorRT takes bytes only to convert them, so that comes first.
+        x = images.to(self.mean.dtype).permute(0, 3, 1, 2)
+        x = resize(x, self.size)
+        if self.channel_order == "bgr":
+            x = x.flip(1)
+        x = (x - self.mean) * self.inverse_std
+        logits = self.model.low_logits(x)
+        logits = resize(logits, self.output_size or images.shape[1:3])
+        best, ids = logits.max(dim=1)
+        # The largest softmax value, without computing the others.
+        probability = (logits - best[:, None]).exp().sum(dim=1).reciprocal()
+        return ids.to(torch.uint8), (probability * 255).round().to(torch.uint8)
+
+
+def _output_size(size: str | Sequence[int], model_size: tuple[int, int]) -> tuple[int, int] | None:
+    """Return (rows, columns), None for the frame's own size."""
+    if size == "model":
+        return model_size
+    if size == "input":
+        return None
+    if not isinstance(size, str) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size):
+        return size[0], size[1]
+    message = f"output_size must be 'model', 'input' or (rows, columns), got {size!r}"
+    raise ConfigError(message)
+
+
+def _check(height: int, width: int, mean: Sequence[float], std: Sequence[float], channel_order: str) -> None:
+    if min(height, width) < 32:
+        message = f"the network's input must be at least 32 pixels high and wide, got {height}x{width}"
+        raise ConfigError(message)
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != 3 or not all(math.isfinite(value) for value in values):
+            message = f"{name} needs three finite numbers, got {tuple(values)}"
+            raise ConfigError(message)
+    if min(std) <= 0:
+        message = f"std needs positive numbers, got {tuple(std)}"
+        raise ConfigError(message)
+    if channel_order not in {"rgb", "bgr"}:
+        message = f"channel_order must be 'rgb' or 'bgr', got {channel_order!r}"
+        raise ConfigError(message)
