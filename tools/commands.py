@@ -1,5 +1,6 @@
 """Running the commands of `make setup`: output into a log, and the end of it shown when one fails."""
 
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,13 @@ class StepError(Exception):
         return "\n".join(
             [*(f"    {line}" for line in lines), f"{self} (all output: {LOG.relative_to(ROOT)})"]
         )
+
+
+def pip_install(venv: Path, arguments: Sequence[str | Path], advice: str) -> None:
+    """Run `pip install` in a virtual environment. Raises StepError."""
+    # pip takes what lies on PYTHONPATH, a sourced ROS for one, for installed in the environment.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    run([venv / "bin" / "python", "-m", "pip", "install", *arguments], advice, environ)
 
 
 def run(command: Sequence[str | Path], advice: str, environ: Mapping[str, str] | None = None) -> None:

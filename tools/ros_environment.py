@@ -14,17 +14,23 @@ BOOTSTRAP_GUARD = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
 """The wheels' start-up hook restarts Python to set the library path, unless this variable is set."""
 
 
-def sourced_ros(environ: Mapping[str, str], root: Path = ROOT) -> str | None:
-    """Describe the ROS that the shell has sourced, such as "jazzy (<prefix>)"; None without one.
+def sourced_prefix(package: str, environ: Mapping[str, str], root: Path = ROOT) -> str | None:
+    """Return the prefix in which the shell has sourced a ROS package; None when it has not.
 
-    A prefix counts when it holds rclpy and lies outside this checkout, whose own folders appear in
-    AMENT_PREFIX_PATH as soon as `tools/with_ros.py` runs.
+    Prefixes inside this checkout do not count: they appear in AMENT_PREFIX_PATH as soon as
+    `tools/with_ros.py` runs.
     """
     for prefix in filter(None, environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)):
         path = Path(prefix).resolve()
-        if (path / "share" / "rclpy").is_dir() and not path.is_relative_to(root):
-            return f"{environ.get('ROS_DISTRO', 'ROS 2')} ({prefix})"
+        if (path / "share" / package).is_dir() and not path.is_relative_to(root):
+            return prefix
     return None
+
+
+def sourced_ros(environ: Mapping[str, str], root: Path = ROOT) -> str | None:
+    """Describe the ROS that the shell has sourced, such as "jazzy (<prefix>)"; None without one."""
+    prefix = sourced_prefix("rclpy", environ, root)
+    return f"{environ.get('ROS_DISTRO', 'ROS 2')} ({prefix})" if prefix else None
 
 
 def site_packages(prefix: Path) -> Path | None:

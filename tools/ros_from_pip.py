@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from commands import LOG, StepError, run
+from commands import LOG, StepError, pip_install, run
 from ros_environment import ROOT, UNDERLAY, VENV, ros_environment, sourced_ros
 
 READY, FAILED, UNAVAILABLE = 0, 1, 3
@@ -152,9 +152,8 @@ def install(venv: Path) -> None:
     if blocked := obstacle(venv):
         raise blocked
     version, include, packages = python_facts(venv)
-    command: list[str | Path] = [venv / "bin" / "python", "-m", "pip", "install", "-r", REQUIREMENTS]
     try:
-        run(command, "installing ROS 2 from the package index failed; is it reachable?")
+        pip_install(venv, ["-r", REQUIREMENTS], "installing ROS 2 failed; is the package index reachable?")
     except StepError as error:
         if requirement := unmatched_requirement(error.output):
             message = f"the package index has no {requirement} for Python {version} (it has for 3.10 to 3.13)"

@@ -17,11 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import ros_from_pip
-from commands import LOG, StepError, run
-from ros_environment import INSTALL, ROOT, UNDERLAY, VENV, sourced_ros
+from commands import LOG, StepError, pip_install, run
+from ros_environment import INSTALL, ROOT, UNDERLAY, VENV, sourced_prefix, sourced_ros
 
 STAMPS = VENV / ".setup"
-PIP = (VENV / "bin" / "python", "-m", "pip", "install")
 UNREACHABLE = "is the package index reachable? (`pip config` and PIP_INDEX_URL choose a proxy or a mirror)"
 NO_KERNELS = "left out: CUDA kernels and TensorRT plugin (dcnv3_plugin holds none yet; DCNv3 runs in PyTorch)"
 
@@ -95,13 +94,15 @@ def create_venv(*, system_packages: bool) -> None:
 
 def install_packages(requirements: list[Path]) -> None:
     """Install pinned requirements into `.venv`. Raises StepError."""
-    files = [word for path in requirements for word in ("-r", path)]
-    run([*PIP, *files], f"installing packages failed; {UNREACHABLE}")
+    files: list[str | Path] = [word for path in requirements for word in ("-r", path)]
+    pip_install(VENV, files, f"installing packages failed; {UNREACHABLE}")
 
 
 def install_editable() -> None:
     """Install this package into `.venv` so that edits count at once. Raises StepError."""
-    run([*PIP, "--no-deps", "--no-build-isolation", "-e", ROOT], "installing internimage_perception failed")
+    pip_install(
+        VENV, ["--no-deps", "--no-build-isolation", "-e", ROOT], "installing the package itself failed"
+    )
 
 
 def provide_ros() -> str | None:
@@ -154,12 +155,14 @@ def ros_remark(ros: str | None, packages_key: str) -> str:
     blocked = ros_from_pip.obstacle(VENV)
     inputs = [ros_from_pip.REQUIREMENTS, ros_from_pip.UNDERLAY_SOURCES, Path(ros_from_pip.__file__)]
     key = digest(inputs, packages_key, str(ros), str(blocked))
+    underlay = UNDERLAY / "install" / "tf2_msgs"
     if not ros:
-        outputs = [VENV / "share" / "rclpy", UNDERLAY / "install" / "tf2_msgs"]
-        if remark := step("ros", key, outputs, provide_ros):
+        if remark := step("ros", key, [VENV / "share" / "rclpy", underlay], provide_ros):
             return remark
     elif missing := ros_from_pip.missing_build_tool(os.environ, ros_from_pip.python_facts(VENV)[1]):
         return f"Messages and nodes are left out: {missing}."
+    elif not sourced_prefix("tf2_msgs", os.environ):
+        step("underlay", key, [underlay], lambda: ros_from_pip.build_underlay(VENV))
     sources = ("CMakeLists.txt", "package.xml", "msg", "dcnv3_plugin", "tools/program.py.in")
     linked = names("internimage_perception", "launch", "config")
     built = INSTALL / "internimage_perception" / "share" / "internimage_perception" / "package.xml"
