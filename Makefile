@@ -44,12 +44,14 @@ test: environment ## run all tests, with a summary of the coverage
 	  $(WITH_ROS) $(BIN)/pytest --cov --cov-report=term $(TEST_ARGS)
 
 lint: environment ## ruff, mypy, import contracts, size of files, paths of this machine
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
-	@MYPYPATH=tools $(BIN)/mypy tools
-	@$(BIN)/lint-imports
-	@$(BIN)/python tools/check_tree.py
+	@status=0; \
+	$(BIN)/ruff check . || status=1; \
+	$(BIN)/ruff format --check . || status=1; \
+	$(BIN)/mypy || status=1; \
+	MYPYPATH=tools $(BIN)/mypy tools || status=1; \
+	$(BIN)/lint-imports || status=1; \
+	$(BIN)/python tools/check_tree.py || status=1; \
+	exit $$status
 
 bench: environment ## measure latency and throughput, into bench/results/
 	@$(WITH_ROS) $(BIN)/python bench/run.py
