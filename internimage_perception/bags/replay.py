@@ -24,7 +24,7 @@ from internimage_perception.inference.collector import CollectorConfig
 from internimage_perception.inference.frames import FrameSet
 from internimage_perception.inference.lens import LensMasks
 from internimage_perception.inference.results import SegmentationResult
-from internimage_perception.inference.sources import CameraSource, camera_sources
+from internimage_perception.inference.sources import CameraSource, absolute, camera_sources
 from internimage_perception.inference.tasks import DecodedSet, SegmentationTask
 
 BAG_FOLDER = "bag"
@@ -182,7 +182,10 @@ class Replay:
             if not topics:
                 known = ", ".join(sorted(reader.topics)) or "none"
                 raise BagError(f"no image topics in {_names(self._options.bags)}; topics there: {known}")
-        sources = camera_sources(rig, topics)
+        sources = [
+            CameraSource(item.name, absolute(item.image_topic), absolute(item.info_topic))
+            for item in camera_sources(rig, topics)
+        ]
         missing = [item for item in sources if item.image_topic not in available]
         if len(missing) == len(sources) or (missing and topics):
             names = ", ".join(item.image_topic for item in missing)

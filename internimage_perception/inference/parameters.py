@@ -110,7 +110,11 @@ class PerceptionParameters:
 
 def constraints() -> dict[str, tuple[Value, Constraint]]:
     """Return every parameter's default and constraint, in the table's order."""
-    return {item.name: (item.default, item.metadata["constraint"]) for item in fields(PerceptionParameters)}
+    found: dict[str, tuple[Value, Constraint]] = {}
+    for item in fields(PerceptionParameters):
+        default: Any = item.default
+        found[item.name] = (default, item.metadata["constraint"])
+    return found
 
 
 def parameters_from(values: Mapping[str, object]) -> PerceptionParameters:

@@ -12,7 +12,7 @@ _IMAGE_WORDS = re.compile(r"^(image(_raw|_rect|_color|_rect_color|_mono)?|compre
 
 @dataclass(frozen=True, slots=True)
 class CameraSource:
-    """A camera's name and topics; an empty `info_topic` means that there is none to expect."""
+    """A camera's name and topics; a node resolves topics without a leading slash in its namespace."""
 
     name: str
     image_topic: str
@@ -26,7 +26,7 @@ def absolute(topic: str) -> str:
 
 def info_topic_of(image_topic: str) -> str:
     """Return the CameraInfo topic that belongs to an image topic by ROS convention: its sibling."""
-    parts = absolute(image_topic).split("/")
+    parts = image_topic.split("/")
     if len(parts) > 2 and parts[-1] in ("compressed", "raw"):
         parts.pop()
     return "/".join([*parts[:-1], "camera_info"])
@@ -49,12 +49,12 @@ def parse_topics(entries: Iterable[str]) -> list[CameraSource]:
         name, equals, topic = entry.rpartition("=")
         if not topic.strip() or (equals and not name.strip()):
             raise ConfigError(f"image topic {entry!r} is incomplete; write name=/topic, or the topic alone")
-        topic = absolute(topic.strip())
+        topic = topic.strip()
         if equals and not re.fullmatch(r"[A-Za-z]\w*", name.strip()):
             message = f"camera name {name.strip()!r} cannot be part of a topic; use letters, digits and _"
             raise ConfigError(message)
         found.append(CameraSource(name.strip() or camera_name_of(topic), topic, info_topic_of(topic)))
-    topics = [source.image_topic for source in found]
+    topics = [absolute(source.image_topic) for source in found]
     if repeated := {topic for topic in topics if topics.count(topic) > 1}:
         raise ConfigError(f"image topic given twice: {', '.join(sorted(repeated))}")
     names = [source.name for source in found]
@@ -89,6 +89,6 @@ def camera_sources(rig: Rig | None, image_topics: Sequence[str]) -> list[CameraS
             continue
         if not camera.image_topic:
             raise ConfigError(f"camera {name} of the rig has no image_topic; add it, or give {name}=/topic")
-        topic = absolute(camera.image_topic)
-        found.append(CameraSource(name, topic, camera.info_topic or info_topic_of(topic)))
+        info_topic = camera.info_topic or info_topic_of(camera.image_topic)
+        found.append(CameraSource(name, camera.image_topic, info_topic))
     return found

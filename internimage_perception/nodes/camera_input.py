@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from internimage_perception.errors import PerceptionError
@@ -94,7 +95,7 @@ class CameraInput:
         if self._info is not None:
             self._node.destroy_subscription(self._info)
 
-    def _subscribe(self) -> object:
+    def _subscribe(self) -> Subscription:
         quality = profile(reliable=self._reliable, depth=self._parameters.input_depth)
         return self._node.create_subscription(self._type, self.source.image_topic, self._take_image, quality)
 

@@ -32,7 +32,7 @@ def read_parameters(node: Node, defaults: dict[str, Value] | None = None) -> Per
     given: dict[str, object] = {}
     for name, parameter in node.get_parameters_by_prefix("").items():
         if name.split(".")[0] not in _FOREIGN:
-            value = parameter.value
+            value = getattr(parameter, "value", parameter)
             # Empty lists arrive without a type; lists of strings as list or tuple.
             given[name] = [] if value is None else value
     checked = parameters_from({**(defaults or {}), **given})

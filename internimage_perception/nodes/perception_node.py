@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.utilities import try_shutdown
 
 from internimage_perception.errors import PerceptionError
 from internimage_perception.geometry import CameraModel, Rig
@@ -46,6 +47,7 @@ class PerceptionNode(LifecycleNode):
         super().__init__(name, automatically_declare_parameters_from_overrides=True)
         self.parameters: PerceptionParameters = read_parameters(self, defaults)
         self._throttle = Throttle()
+        self._rarely = Throttle(period_s=30.0)
         self._sources: list[CameraSource] = []
         self._lenses = LensMasks()
         self._task: SegmentationTask | None = None
@@ -205,11 +207,10 @@ class PerceptionNode(LifecycleNode):
         for item in self._inputs:
             if item.received and item.source.name not in self._lenses.models:
                 name, topic = item.source.name, item.source.info_topic
-                self._complain(
-                    f"info {name}",
-                    f"camera {name}: no CameraInfo on {topic or 'any topic'} and no lens in the rig; "
-                    "masks cover the whole image until one arrives",
-                )
+                reason = "masks cover the whole image until one arrives"
+                text = f"camera {name}: no CameraInfo on {topic} and no lens in the rig; {reason}"
+                if (hint := self._rarely(name, text)) is not None:
+                    self.get_logger().error(hint)
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -258,7 +259,7 @@ def main(
         if node is not None:
             node.close()
             node.destroy_node()
-        rclpy.try_shutdown()
+        try_shutdown()
     return 0
 
 

@@ -101,7 +101,9 @@ def test_bad_images_are_named_and_survived(
 ) -> None:
     masks = bench.listen("front")
     publisher = bench.publisher("/cam/front/image_raw")
-    process = bench.start(bundle=str(brightness_bundle), image_topics=topics(("front",)), queue_depth=100)
+    process = bench.start(
+        bundle=str(brightness_bundle), image_topics=topics(("front",)), queue_depth=100, input_depth=100
+    )
     bench.connected(publisher)
     for index in range(20):
         publisher.publish(breaks(image_message(scene(1), T0 + index * 50_000_000)))

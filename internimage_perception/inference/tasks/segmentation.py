@@ -121,7 +121,8 @@ class SegmentationTask:
 
     def _decode_one(self, frame: Frame) -> Image | str:
         try:
-            return frame.decode(self.bundle.input.channel_order)
+            # Rows may be padded in a view of the message; graphs want them dense.
+            return np.ascontiguousarray(frame.decode(self.bundle.input.channel_order))
         except PerceptionError as error:
             return str(error)
 

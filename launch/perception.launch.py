@@ -1,0 +1,54 @@
+"""Starts the perception node: `ros2 launch internimage_perception perception.launch.py bundle:=… rig:=…`."""
+
+import os
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription
+
+ARGUMENTS = {
+    "bundle": ("", "Folder of the model bundle; empty takes the parameter file's."),
+    "rig": ("", "Rig file (YAML); empty takes the parameter file's."),
+    "parameters": ("", "Parameter file (YAML); empty takes the package's config/perception.yaml."),
+    "node": ("perception_node", "perception_node or segmentation_node."),
+    "namespace": ("", "Namespace of the node and its topics."),
+    "log_level": ("info", "debug, info, warn or error."),
+}
+
+
+def start(context: LaunchContext, share: Path) -> list[Node]:
+    """Return the node; a value given on the command line goes before the parameter file."""
+    values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    given = {
+        name: str(Path(values[name]).expanduser().absolute()) for name in ("bundle", "rig") if values[name]
+    }
+    file = values["parameters"] or str(share / "config" / "perception.yaml")
+    return [
+        Node(
+            package="internimage_perception",
+            executable=values["node"],
+            namespace=values["namespace"],
+            parameters=[file, given] if given else [file],
+            arguments=["--ros-args", "--log-level", values["log_level"]],
+            output="screen",
+            emulate_tty=True,
+        )
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the description: arguments, transport profile, node."""
+    share = Path(get_package_share_directory("internimage_perception"))
+    actions = [
+        DeclareLaunchArgument(name, default_value=default, description=description)
+        for name, (default, description) in ARGUMENTS.items()
+    ]
+    # Without it Fast DDS silently drops most large best-effort images; a profile of the user's goes first.
+    if "FASTRTPS_DEFAULT_PROFILES_FILE" not in os.environ:
+        profile = str(share / "config" / "fastdds.xml")
+        actions.append(SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile))
+    return LaunchDescription([*actions, OpaqueFunction(function=start, args=[share])])
