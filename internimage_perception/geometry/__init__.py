@@ -1,12 +1,8 @@
 """Camera models, poses and rigs: where a pixel looks, and where a point lands."""
 
-from internimage_perception.geometry.camera import (
-    CameraModel,
-    CameraParameterError,
-    camera_from_dict,
-    register_camera_model,
-)
+from internimage_perception.geometry.camera import CameraModel, CameraParameterError
 from internimage_perception.geometry.camera_info import camera_from_info
+from internimage_perception.geometry.camera_registry import camera_from_dict, register_camera_model
 from internimage_perception.geometry.kannala_brandt import KannalaBrandtCamera
 from internimage_perception.geometry.pinhole import PinholeCamera
 from internimage_perception.geometry.rig import Rig

@@ -1,14 +1,13 @@
 """`CameraModel`: the map between rays and pixels that every camera of the package goes through."""
 
 import dataclasses
-import difflib
 import math
 import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,11 @@ Bools = npt.NDArray[np.bool_]
 
 # Blocks of this many points keep every intermediate array inside the second-level cache.
 _BLOCK = 1 << 14
+# A coefficient beyond this comes from a misread file, and powers of it would overflow.
+_LARGEST = 1e9
+
+CENTRE_RADIUS = 1e-9
+"""Points nearer than this, metres, are the camera centre: moving points between frames leaves such noise."""
 
 
 class CameraParameterError(CalibrationError):
@@ -72,8 +76,8 @@ class CameraModel(ABC):
     def project(self, points: npt.ArrayLike) -> tuple[Floats, Bools]:
         """Return the pixels (..., 2) of points (..., 3) in the optical frame, and which of them are valid.
 
-        Valid means finite, not the camera centre, and at most `theta_max` off the axis (to 1e-12 rad); it
-        does not mean inside the image, see `in_image`. Raises ValueError for another shape.
+        Valid means finite, not the camera centre (to 1e-9 m), and at most `theta_max` off the axis (to
+        1e-12 rad); it does not mean inside the image, see `in_image`. Raises ValueError for another shape.
         """
         array = _rows(points, 3, "points")
         flat = array.reshape(-1, 3)
@@ -180,7 +184,10 @@ class CameraModel(ABC):
     def _checked(self, key: str, value: object) -> object:
         """Return the parameter `key` as int, float or tuple of floats. Raises CameraParameterError."""
         if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str):
-            return tuple(self._number(key, item) for item in value)
+            coefficients = tuple(self._number(key, item) for item in value)
+            if any(abs(item) > _LARGEST for item in coefficients):
+                raise self._wrong(key, value, f"between {-_LARGEST:g} and {_LARGEST:g}")
+            return coefficients
         number = self._number(key, value, finite=key != "theta_max")
         if key in {"width", "height"}:
             if number < 1 or number != int(number):
@@ -217,62 +224,6 @@ class CameraModel(ABC):
     @abstractmethod
     def _has_ray(self, m_x: Floats, m_y: Floats) -> Bools:
         """Return the validity that `_unproject` gives, as cheaply as possible, for arrays of any shape."""
-
-
-_MODELS: dict[str, type[CameraModel]] = {}
-_Model = TypeVar("_Model", bound=type[CameraModel])
-
-
-def register_camera_model(*aliases: str) -> Callable[[_Model], _Model]:
-    """Make a model class known to `camera_from_dict` under its `model` name and `aliases` (decorator)."""
-
-    def register(cls: _Model) -> _Model:
-        for name in (cls.model, *aliases):
-            _MODELS[name] = cls
-        return cls
-
-    return register
-
-
-def camera_keys(model: str) -> frozenset[str]:
-    """Return the keys `camera_from_dict` takes for `model`. Raises CameraParameterError if it is unknown."""
-    if model not in _MODELS:
-        close = difflib.get_close_matches(model, _MODELS, 1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        known = ", ".join(sorted(_MODELS))
-        raise CameraParameterError("model", f"unknown camera model {model!r}{hint}; known models: {known}")
-    names = (field.name for field in dataclasses.fields(_MODELS[model]))
-    return frozenset((*names, "model", "theta_max_deg"))
-
-
-def camera_from_dict(values: Mapping[str, object]) -> CameraModel:
-    """Build the camera that `to_dict` or a rig file's `camera` block describes.
-
-    `theta_max_deg` may stand for `theta_max` (radians). Raises CameraParameterError naming the key.
-    """
-    if "model" not in values:
-        known = ", ".join(sorted(_MODELS))
-        raise CameraParameterError("model", f"the camera model is not named; add `model`, one of: {known}")
-    model = str(values["model"])
-    known_keys = camera_keys(model)
-    for key in values:
-        if key not in known_keys:
-            message = f"unknown key {key!r} of a {model} camera; known keys: {', '.join(sorted(known_keys))}"
-            raise CameraParameterError(key, message)
-    cls = _MODELS[model]
-    parameters = {key: value for key, value in values.items() if key not in {"model", "theta_max_deg"}}
-    if (degrees := values.get("theta_max_deg")) is not None:
-        if "theta_max" in values:
-            raise CameraParameterError("theta_max_deg", "give theta_max_deg or theta_max (radians), not both")
-        if isinstance(degrees, bool) or not isinstance(degrees, numbers.Real):
-            raise CameraParameterError("theta_max_deg", f"theta_max_deg is {degrees!r}; it must be a number")
-        parameters["theta_max"] = math.radians(degrees)
-    for field in dataclasses.fields(cls):
-        if field.name not in parameters and field.default is dataclasses.MISSING:
-            message = f"the key {field.name!r} of this {model} camera is missing"
-            raise CameraParameterError(field.name, message)
-    build: Callable[..., CameraModel] = cls
-    return build(**parameters)
 
 
 def theta_max_entry(theta_max: float) -> dict[str, float]:

@@ -8,19 +8,18 @@ from typing import ClassVar
 import numpy as np
 
 from internimage_perception.geometry.camera import (
+    CENTRE_RADIUS,
     Bools,
     CameraModel,
     CameraParameterError,
     Floats,
-    register_camera_model,
 )
+from internimage_perception.geometry.camera_registry import register_camera_model
 from internimage_perception.geometry.radial import RadialCurve, fold_limit, radial_curve
 
 # Straight behind the camera every direction maps to a whole circle: that one point stays invalid.
 _BEHIND = math.nextafter(math.pi, 0.0)
 _TOLERANCE = 1e-12
-# Nearer points are the camera centre; above it no quotient below overflows.
-_CENTRE = 1e-290
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -63,7 +62,7 @@ class KannalaBrandtCamera(CameraModel):
         valid: Bools = theta <= min(self.theta_max + _TOLERANCE, _BEHIND)
         extent = np.abs(z)
         extent += rho
-        valid &= extent >= _CENTRE
+        valid &= extent >= CENTRE_RADIUS
         valid &= extent < np.inf
         scale = self._curve.value(theta)
         # On the axis x and y are 0, so any finite divisor gives the principal point.

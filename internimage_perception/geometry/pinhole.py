@@ -8,20 +8,22 @@ from typing import ClassVar
 import numpy as np
 
 from internimage_perception.geometry.camera import (
+    CENTRE_RADIUS,
     Bools,
     CameraModel,
     CameraParameterError,
     Floats,
-    register_camera_model,
 )
+from internimage_perception.geometry.camera_registry import register_camera_model
 from internimage_perception.geometry.radial import RadialCurve, fold_limit, radial_curve
 
 # tan(theta) beyond this is the image plane itself, 1e-8 rad from 90 degrees.
 _FARTHEST = 1e8
 _TOLERANCE = 1e-12
+_TINY = float(np.finfo(np.float64).tiny)
 _EPSILON = float(np.finfo(np.float64).eps)
 # Residual, relative to 1 + distorted radius, of a solved pixel.
-_ROUNDING = 1e-12
+_ROUNDING = 1e-13
 
 
 @register_camera_model("plumb_bob", "rational_polynomial")
@@ -96,7 +98,10 @@ class PinholeCamera(CameraModel):
         valid &= z < np.inf
         x /= z
         y /= z
-        valid &= np.hypot(x, y) <= self._curve.limit * (1.0 + _TOLERANCE)
+        radius = np.hypot(x, y)
+        valid &= radius <= self._curve.limit * (1.0 + _TOLERANCE)
+        radius += 1.0
+        valid &= radius * z >= CENTRE_RADIUS
         m_x, m_y = self._distort(x, y)
         return m_x, m_y, valid
 
@@ -129,7 +134,7 @@ class PinholeCamera(CameraModel):
         radius = np.hypot(m_x, m_y)
         valid: Bools = radius <= self._edge_radii()[1]
         scale = self._curve.inverse(radius)
-        scale /= np.maximum(radius, np.finfo(np.float64).tiny)
+        scale /= np.maximum(radius, _TINY)
         a, b = m_x * scale, m_y * scale
         if self._tangential:
             index = np.flatnonzero(valid)
@@ -142,17 +147,22 @@ class PinholeCamera(CameraModel):
         The distortion is the gradient of a convex function on the valid disc, so that a shortened Newton
         step always lowers the residual.
         """
+        # Next to the rim the profile flattens: Newton's method climbs there safely from inside, not along it.
+        inside = np.minimum(1.0, 0.999 * self._curve.limit / np.maximum(np.hypot(a, b), _TINY))
         # Rows: a, b, m_x, m_y. Columns leave the work once half of them are solved.
-        work, index = np.stack((a, b, m_x, m_y)), np.arange(a.size)
+        work, index = np.stack((a * inside, b * inside, m_x, m_y)), np.arange(a.size)
         size = 1.0 + np.hypot(m_x, m_y)
-        error = np.stack(self._distort(a, b)) - work[2:]
+        error = np.stack(self._distort(*work[:2])) - work[2:]
         residual = np.hypot(*error)
         solved = np.zeros(a.size, np.bool_)
         damping = np.ones_like(a)
         for _ in range(60):
-            trial = work[:2] - damping * self._newton_step(*work[:2], *error)
+            step = self._newton_step(*work[:2], *error)
+            step *= damping * np.minimum(1.0, 0.2 * self._curve.limit / np.maximum(np.hypot(*step), _TINY))
+            trial = work[:2] - step
             radius = np.hypot(*trial)
-            if radius.max(initial=0.0) > self._curve.limit:
+            # A lost column (NaN) must not keep the others from being held inside.
+            if not radius.max(initial=0.0) <= self._curve.limit:
                 trial *= np.minimum(1.0, self._curve.limit / radius)
             trial_error = np.stack(self._distort(*trial)) - work[2:]
             trial_residual = np.hypot(*trial_error)
@@ -180,7 +190,7 @@ class PinholeCamera(CameraModel):
         squared = a * a + b * b
         ratio = self._curve.ratio(squared)
         # 2 dR/d(r^2), from df/dr = R + 2 r^2 dR/d(r^2).
-        bend = (self._curve.slope(squared) - ratio) / np.maximum(squared, np.finfo(np.float64).tiny)
+        bend = (self._curve.slope(squared) - ratio) / np.maximum(squared, _TINY)
         p1, p2 = self.d[2], self.d[3]
         xx = ratio + bend * a * a + 2.0 * p1 * b + 6.0 * p2 * a
         xy = bend * a * b + 2.0 * p1 * a + 2.0 * p2 * b
@@ -204,7 +214,7 @@ def _monotone_limit(numerator: tuple[float, ...], denominator: tuple[float, ...]
 
     def least_determinant(r: Floats) -> Floats:
         slope, ratio, q = curve.slope(r * r), curve.ratio(r * r), 2.0 * tangential * r
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             c = np.clip(-(slope + 3.0 * ratio) / (8.0 * q), -1.0, 1.0)
         c = np.where(q > 0.0, c, -1.0)
         least: Floats = slope * ratio + q * c * (slope + 3.0 * ratio) + (4.0 * c * c - 1.0) * q * q

@@ -10,13 +10,8 @@ import yaml
 
 from internimage_perception.files import write_bytes, write_text
 from internimage_perception.geometry import poses
-from internimage_perception.geometry.camera import (
-    CameraModel,
-    CameraParameterError,
-    camera_from_dict,
-    camera_keys,
-    theta_max_entry,
-)
+from internimage_perception.geometry.camera import CameraModel, CameraParameterError, theta_max_entry
+from internimage_perception.geometry.camera_registry import camera_from_dict, camera_keys
 from internimage_perception.geometry.rig_camera import RigCamera, RigCameraError, shared_topic
 from internimage_perception.geometry.yaml_section import Section, read_section
 
@@ -31,7 +26,7 @@ def read_rig(file: Path) -> tuple[str, dict[str, RigCamera]]:
     top = read_section(file)
     top.restrict("base_frame", "cameras")
     base_frame = top.text("base_frame", "base_link")
-    entries = top.section("cameras", "")
+    entries = top.section("cameras")
     sections = {name: entries.section(name, f"camera {name!r}") for name in entries}
     if not sections:
         raise top.error("cameras", "is empty; name at least one camera")

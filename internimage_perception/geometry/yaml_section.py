@@ -150,7 +150,7 @@ def read_section(file: Path) -> Section:
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         message = f"{file}{line}: is not valid YAML: {getattr(error, 'problem', None) or error}"
