@@ -13,113 +13,143 @@ import tempfile
 import threading
 import time
 from array import array
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import rclpy
 import yaml
+from internimage_perception.msg import StageTimings
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from results import null_bundle, percentiles, save
 from sensor_msgs.msg import Image
 
-from internimage_perception.msg import StageTimings
+_WARM_UP = 10
 
 
-def measure(
-    size: tuple[int, int], output: str, reliable: bool, count: int, rate: float, cameras: int
-) -> dict[str, object]:
-    """Return latency percentiles in milliseconds for one configuration."""
-    width, height = size
-    quality = QoSProfile(
-        depth=5, reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-    )
-    names = [f"cam{k}" for k in range(cameras)]
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = null_bundle(Path(folder) / "bundle", output)
-        parameters = {
-            "bundle": str(bundle), "backend": "null", "image_topics": [f"{n}=/bench/{n}/image_raw" for n in names],
-        }  # fmt: skip
-        file = Path(folder) / "parameters.yaml"
-        file.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
-        program = next(
-            path
-            for prefix in os.environ["AMENT_PREFIX_PATH"].split(os.pathsep)
-            if (path := Path(prefix, "lib", "internimage_perception", "perception_node")).exists()
-        )
-        node = rclpy.create_node("bench")
-        sent: dict[tuple[str, int], int] = {}
-        latencies: list[float] = []
-        inside: list[float] = []
+@dataclass(frozen=True)
+class Case:
+    """One configuration: image size, mask size, reliability, cameras."""
 
-        def take(camera: str, message: Image) -> None:
-            key = (camera, message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)
-            if key in sent:
-                latencies.append((time.perf_counter_ns() - sent[key]) * 1e-6)
+    width: int
+    height: int
+    output: str
+    reliable: bool
+    cameras: int = 1
 
-        publishers = {
-            name: node.create_publisher(Image, f"/bench/{name}/image_raw", quality) for name in names
+
+class Bench:
+    """Publishes images to a running node and times the masks that come back."""
+
+    def __init__(self, case: Case) -> None:
+        reliability = ReliabilityPolicy.RELIABLE if case.reliable else ReliabilityPolicy.BEST_EFFORT
+        quality = QoSProfile(depth=5, reliability=reliability)
+        self.names = [f"cam{k}" for k in range(case.cameras)]
+        self.latencies: list[float] = []
+        self.inside: list[float] = []
+        self._sent: dict[tuple[str, int], int] = {}
+        self._node = rclpy.create_node("bench")
+        self._publishers = {
+            name: self._node.create_publisher(Image, f"/bench/{name}/image_raw", quality)
+            for name in self.names
         }
-        for name in names:
-            node.create_subscription(
-                Image, f"/perception/segmentation/{name}/mask", lambda m, n=name: take(n, m), quality
+        prefix = "/perception/segmentation"
+        for name in self.names:
+            self._node.create_subscription(
+                Image, f"{prefix}/{name}/mask", lambda message, name=name: self._take(name, message), quality
             )
-        node.create_subscription(
-            StageTimings,
-            "/perception/segmentation/timings",
-            lambda m: inside.append(m.latency_ns * 1e-6),
-            quality,
+        self._node.create_subscription(
+            StageTimings, f"{prefix}/timings", lambda m: self.inside.append(m.latency_ns * 1e-6), quality
         )
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        thread = threading.Thread(target=executor.spin, daemon=True)
-        thread.start()
-        process = subprocess.Popen(
-            [str(program), "--ros-args", "--params-file", str(file)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+        pixels = np.random.default_rng(0).integers(0, 256, case.width * case.height * 3, np.uint8)
+        self._message = Image(height=case.height, width=case.width, encoding="rgb8", step=3 * case.width)
+        self._message.data = array("B", pixels.tobytes())
+
+    def wait_for_node(self) -> None:
+        """Wait until the node listens to every camera."""
+        while not all(item.get_subscription_count() for item in self._publishers.values()):
+            time.sleep(0.05)
+        time.sleep(2.0)
+
+    def publish(self) -> None:
+        """Publish one image of every camera."""
+        stamp = time.time_ns()
+        self._message.header.stamp.sec, self._message.header.stamp.nanosec = divmod(stamp, 10**9)
+        for name in self.names:
+            self._sent[name, stamp] = time.perf_counter_ns()
+            self._publishers[name].publish(self._message)
+
+    def close(self) -> None:
+        """End."""
+        self._executor.shutdown()
+        self._thread.join(5)
+        self._node.destroy_node()
+
+    def _take(self, camera: str, message: Image) -> None:
+        key = (camera, message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)
+        if key in self._sent:
+            self.latencies.append((time.perf_counter_ns() - self._sent[key]) * 1e-6)
+
+
+def measure(case: Case, count: int, rate: float) -> dict[str, object]:
+    """Return latency percentiles in milliseconds for one configuration."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(case)
+        process = start_node(Path(folder), case.output, bench.names)
         try:
-            while not all(item.get_subscription_count() for item in publishers.values()):
-                time.sleep(0.05)
-            time.sleep(2.0)
-            data = array(
-                "B", np.random.default_rng(0).integers(0, 256, width * height * 3, np.uint8).tobytes()
-            )
-            message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
-            message.data = data
-            warm_up = 10
-            before = _cpu(process.pid)
-            for index in range(count + warm_up):
-                if index == warm_up:
-                    latencies.clear()
-                    inside.clear()
+            bench.wait_for_node()
+            before = 0.0
+            for index in range(count + _WARM_UP):
+                if index == _WARM_UP:
+                    bench.latencies.clear()
+                    bench.inside.clear()
                     before = _cpu(process.pid)
-                stamp = time.time_ns()
-                message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
-                for name in names:
-                    sent[name, stamp] = time.perf_counter_ns()
-                    publishers[name].publish(message)
+                bench.publish()
                 time.sleep(1.0 / rate)
             time.sleep(0.5)
             cpu = _cpu(process.pid) - before
-            memory = (
-                int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
-                * resource.getpagesize()
-                / 2**20
-            )
+            memory = resident(process.pid)
         finally:
             process.terminate()
             process.wait(20)
-            executor.shutdown()
-            thread.join(5)
-            node.destroy_node()
+            bench.close()
     return {
-        "image": f"{width}x{height}", "output": output, "reliable": reliable, "cameras": cameras, "rate_hz": rate,
-        "sent": count * cameras, "received": len(latencies), "publish_to_mask_ms": percentiles(latencies),
-        "arrival_to_published_ms": percentiles(inside), "node_cpu_ms_per_image": round(1e3 * cpu / (count * cameras), 2),
+        "image": f"{case.width}x{case.height}", "output": case.output, "reliable": case.reliable,
+        "cameras": case.cameras, "rate_hz": rate, "sent": count * case.cameras,
+        "received": len(bench.latencies),
+        "publish_to_mask_ms": percentiles(bench.latencies),
+        "arrival_to_published_ms": percentiles(bench.inside),
+        "node_cpu_ms_per_image": round(1e3 * cpu / (count * case.cameras), 2),
         "node_memory_mib": round(memory, 1),
     }  # fmt: skip
+
+
+def start_node(folder: Path, output: str, names: list[str]) -> subprocess.Popen[bytes]:
+    """Start the installed node with the null backend on cameras `/bench/NAME/image_raw`."""
+    parameters = {
+        "bundle": str(null_bundle(folder / "bundle", output)),
+        "backend": "null",
+        "image_topics": [f"{name}=/bench/{name}/image_raw" for name in names],
+    }
+    file = folder / "parameters.yaml"
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
+    program = next(
+        path
+        for prefix in os.environ["AMENT_PREFIX_PATH"].split(os.pathsep)
+        if (path := Path(prefix, "lib", "internimage_perception", "perception_node")).exists()
+    )
+    command = [str(program), "--ros-args", "--params-file", str(file)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def resident(pid: int) -> float:
+    """Return a process's resident memory in MiB."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 def _cpu(pid: int) -> float:
@@ -134,12 +164,13 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=10.0)
     options = parser.parse_args()
     rclpy.init()
-    rows = [
-        measure((1920, 1080), "model", True, options.count, options.rate, 1),
-        measure((1920, 1080), "input", True, options.count, options.rate, 1),
-        measure((1920, 1080), "model", False, options.count, options.rate, 1),
-        measure((1280, 960), "model", True, options.count, options.rate, 4),
+    cases = [
+        Case(1920, 1080, "model", reliable=True),
+        Case(1920, 1080, "input", reliable=True),
+        Case(1920, 1080, "model", reliable=False),
+        Case(1280, 960, "model", reliable=True, cameras=4),
     ]
+    rows = [measure(case, options.count, options.rate) for case in cases]
     rclpy.try_shutdown()
     save("node", {"rows": rows})
     return 0

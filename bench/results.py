@@ -65,9 +65,8 @@ def save(name: str, content: Mapping[str, object]) -> Path:
         check=False,
         cwd=RESULTS.parent,
     ).stdout.strip()
-    full = {
-        "machine": machine(), "commit": commit, "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"), **content,
-    }  # fmt: skip
+    date = datetime.now(timezone.utc).strftime("%Y-%m-%d")
+    full = {"machine": machine(), "commit": commit, "date": date, **content}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(full, indent=2) + "\n")

@@ -91,3 +91,24 @@ def brightness_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"weights": "none"}, {PORTABLE: sha256_of(root / PORTABLE)},
     ).write_manifest()  # fmt: skip
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real network with random weights, exported and bundled as any other; small and fast."""
+    pytest.importorskip("torch")
+    from internimage_perception.deploy import create_bundle  # noqa: PLC0415 - torch is slow to import
+
+    architecture = {
+        "channels": 8, "depths": [1, 1, 1, 1], "groups": [1, 2, 4, 8], "head_channels": 16,
+        "aux_channels": 8, "num_classes": 13, "kind": "u",
+    }  # fmt: skip
+    return create_bundle(
+        tmp_path_factory.mktemp("tiny") / "bundle",
+        architecture=architecture,
+        state_dict=None,
+        classes=tuple(ClassSpec(i, f"class_{i}", (20 * i, 255 - 20 * i, 40)) for i in range(13)),
+        input_spec=InputSpec(64, 96),
+        output_spec=OutputSpec("model"),
+        name="tiny",
+    ).root

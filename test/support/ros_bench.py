@@ -38,12 +38,14 @@ def executable(name: str) -> Path:
 class NodeProcess:
     """`perception_node` as a user starts it, with a parameter file, in a namespace of its own."""
 
-    def __init__(self, folder: Path, namespace: str, parameters: dict[str, object]) -> None:
+    def __init__(
+        self, folder: Path, namespace: str, parameters: dict[str, object], python: Path | None
+    ) -> None:
         self.log_path = folder / "node.log"
         file = folder / "parameters.yaml"
         file.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
         command = [
-            str(executable("perception_node")), "--ros-args",
+            *([str(python)] if python else []), str(executable("perception_node")), "--ros-args",
             "--params-file", str(file), "-r", f"__ns:={namespace}",
         ]  # fmt: skip
         self._log = self.log_path.open("w")
@@ -94,8 +96,8 @@ class Bench:
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
 
-    def start(self, **parameters: object) -> NodeProcess:
-        process = NodeProcess(self.folder, self.namespace, parameters)
+    def start(self, python: Path | None = None, **parameters: object) -> NodeProcess:
+        process = NodeProcess(self.folder, self.namespace, parameters, python)
         self._processes.append(process)
         return process
 
