@@ -39,6 +39,8 @@ print(json.dumps(found))
 def probe(python: Path | str, folder: Path, environ: dict[str, str], *, messages: bool) -> dict:
     """Import the package in a new process, from a folder where no source tree is in the way."""
     command = [str(python), "-c", PROBE, json.dumps(SHIPPED), "messages" if messages else "none"]
+    # Coverage is about the source tree, not about copies of it.
+    environ = {name: value for name, value in environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
