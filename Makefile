@@ -32,10 +32,10 @@ setup: python ## create .venv, get ROS 2 from the package index, build the messa
 environment: python
 	@$(PYTHON) tools/setup_project.py --quiet
 
-demo: environment ## drive through a generated street: bag, masks, overlays, numbers, into demo_out/
+demo: environment ## generate a street seen by four fisheye cameras, and replay it, into demo_out/
 	@$(BIN)/internimage-perception demo --out demo_out $(DEMO_ARGS)
 
-demo-real: environment ## the same on recorded fisheye images, into demo_out/real/
+demo-real: environment ## replay the recordings and image sets of ../shared/data, into demo_out/real/
 	@$(BIN)/internimage-perception demo-real --out demo_out/real $(DEMO_ARGS)
 
 # A ROS domain per run keeps runs side by side apart.
