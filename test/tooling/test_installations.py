@@ -77,8 +77,11 @@ def check_programs(prefix: Path) -> None:
     for name in PROGRAMS:
         program = prefix / "lib" / "internimage_perception" / name
         assert program.stat().st_mode & stat.S_IXUSR, name
-        interpreter = program.read_text().splitlines()[0]
-        assert interpreter == f"#!{sys.prefix}/bin/python", name
+        python = f"{sys.prefix}/bin/python"
+        start = f"#!/bin/sh\n'''exec' \"{python}\" " if " " in python else f"#!{python}\n"
+        assert program.read_text().startswith(start), name
+    version = [str(prefix / "lib" / "internimage_perception" / "internimage-perception"), "--version"]
+    subprocess.run(version, env=environment(prefix), check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
