@@ -13,16 +13,17 @@ import numpy.typing as npt
 from internimage_perception.data.street import (
     GROUND_Y_M,
     PERIOD_M,
-    SHADE,
     SUN,
     TEXELS_PER_M,
     Box,
     ground_texture,
     shadows,
     street_boxes,
+    sunlight,
 )
 from internimage_perception.errors import CalibrationError
 from internimage_perception.geometry import CameraModel, Rig, RigCamera
+from internimage_perception.resources import share_path
 
 Bytes = npt.NDArray[np.uint8]
 Singles = npt.NDArray[np.float32]
@@ -41,6 +42,17 @@ _AMBIENT = 0.55
 _HAZE_M = 110.0
 # Boxes are looked for in windows of the image, which every eighth ray in each direction tells.
 _COARSE = 8
+
+
+def demo_rig(width: int = 640, height: int = 480) -> Rig:
+    """Return the rig of `config/rigs/four_fisheye.yaml`, its images scaled to another size."""
+    rig = Rig.load(share_path("config/rigs/four_fisheye.yaml"))
+    cameras = {
+        name: dataclasses.replace(item, camera=item.camera.resized(width, height))
+        for name, item in rig.cameras.items()
+        if item.camera is not None
+    }
+    return Rig(cameras, rig.base_frame)
 
 
 class StreetScene:
@@ -129,7 +141,8 @@ class _View:
             shadows(EGO_BODY, rows, columns), np.mod(self._u, np.float32(columns)), self._v,
             cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP,
         )  # fmt: skip
-        self._shade = down & (np.asarray(shade) > 127)
+        self._shaded = down & (np.asarray(shade) > 0)
+        self._sunlight = sunlight(np.asarray(shade, np.uint8)[self._shaded])[:, np.newaxis]
 
     def render(self, boxes: Sequence[Box], travelled_m: float) -> Bytes:
         """Return the picture, uint8 RGB (height, width, 3); `boxes` are in the base frame."""
@@ -138,7 +151,7 @@ class _View:
         near = cv2.remap(self._ground, u, self._v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         blended = cv2.blendLinear(near, self._background, self._share_near, 1.0 - self._share_near)
         image, depth = np.asarray(blended, np.uint8), self._depth.copy()
-        image[self._shade] = image[self._shade] * SHADE
+        image[self._shaded] = image[self._shaded] * self._sunlight
         for box in boxes:
             self._draw(box, image, depth)
         image[self._is_body] = self._body[self._is_body]

@@ -154,12 +154,17 @@ def ground_texture(boxes: Sequence[Box], seed: int) -> Bytes:
         noise = rng.standard_normal((len(y) // cells, width // cells)).astype(np.float32)
         grain = cv2.resize(noise, (width, len(y)), interpolation=cv2.INTER_LINEAR)
         ground *= 1.0 + strength * np.asarray(grain)[..., np.newaxis]
-    lit = np.where(shadows(boxes, len(y), width)[..., np.newaxis] > 0, SHADE, 1.0)
-    return np.asarray(np.clip(ground * lit, 0, 255), np.uint8)
+    ground *= sunlight(shadows(boxes, len(y), width))[..., np.newaxis]
+    return np.asarray(np.clip(ground, 0, 255), np.uint8)
+
+
+def sunlight(shadow: Bytes) -> Singles:
+    """Return the light on the ground, `SHADE` to 1, of what `shadows` says."""
+    return np.float32(1.0) - shadow * np.float32((1.0 - SHADE) / 255.0)
 
 
 def shadows(boxes: Sequence[Box], rows: int, columns: int) -> Bytes:
-    """Return where boxes keep the sun off the ground (255), in the pixels of `ground_texture`."""
+    """Return how far boxes keep the sun off the ground, 0 to 255, in the pixels of `ground_texture`."""
     canvas = np.zeros((rows, columns), np.uint8)
     for box in boxes:
         corners = [
@@ -170,5 +175,6 @@ def shadows(boxes: Sequence[Box], rows: int, columns: int) -> Bytes:
         ]
         for shift in (-PERIOD_M, 0.0, PERIOD_M):
             texels = (np.array(corners) + np.array((shift, -GROUND_Y_M[0]))) * TEXELS_PER_M
-            cv2.fillConvexPoly(canvas, cv2.convexHull(texels.astype(np.int32)), (255,))
+            hull = cv2.convexHull(np.rint(texels * 16.0 - 8.0).astype(np.int32))
+            cv2.fillConvexPoly(canvas, hull, (255,), cv2.LINE_AA, shift=4)
     return canvas

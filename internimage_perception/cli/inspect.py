@@ -1,0 +1,79 @@
+"""`internimage-perception inspect`: what a bag, a model bundle or a rig file holds."""
+
+import argparse
+import json
+from pathlib import Path
+
+import yaml
+
+from internimage_perception.bags.inspect import describe_bag
+from internimage_perception.cli.describe_bundle import describe_bundle
+from internimage_perception.cli.describe_rig import describe_rig
+from internimage_perception.errors import PerceptionError
+from internimage_perception.inference.bundle import MANIFEST
+
+_BAG_SUFFIXES = (".bag", ".mcap", ".db3")
+_BAG_METADATA = "metadata.yaml"
+_EXPECTED = (
+    f"a bag (rosbag2 folder, .mcap, .db3, ROS 1 .bag), a model bundle (folder with {MANIFEST}) "
+    "or a rig file (YAML with `cameras`)"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("path", type=Path, metavar="PATH", help="bag, bundle folder or rig file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the description; returns 1 when a bundle's files are not what its manifest says."""
+    kind, path = recognize(options.path)
+    if kind == "bag":
+        bag = describe_bag(path)
+        return _show(options, kind, bag.to_dict(), str(bag))
+    if kind == "bundle":
+        bundle = describe_bundle(path)
+        _show(options, kind, bundle.to_dict(), str(bundle))
+        return 0 if bundle.intact else 1
+    rig = describe_rig(path)
+    return _show(options, kind, rig.to_dict(), str(rig))
+
+
+def recognize(path: Path) -> tuple[str, Path]:
+    """Return "bag", "bundle" or "rig", and the path to open. Raises PerceptionError for anything else."""
+    if not path.exists():
+        raise PerceptionError(f"there is no {path}")
+    if path.is_dir():
+        names = {item.name for item in path.iterdir()}
+        if MANIFEST in names:
+            return "bundle", path
+        if _BAG_METADATA in names or any(Path(name).suffix in _BAG_SUFFIXES for name in names):
+            return "bag", path
+        raise PerceptionError(f"{path} holds neither {MANIFEST} nor a bag; give {_EXPECTED}")
+    if path.suffix in _BAG_SUFFIXES:
+        return "bag", path
+    if path.suffix in (".yaml", ".yml"):
+        return _recognize_yaml(path)
+    raise PerceptionError(f"{path} is not known; give {_EXPECTED}")
+
+
+def _recognize_yaml(path: Path) -> tuple[str, Path]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        # The reader of rig files says what is wrong, and in which line.
+        return "rig", path
+    keys = set(content) if isinstance(content, dict) else set()
+    if "rosbag2_bagfile_information" in keys:
+        return "bag", path.parent
+    if path.name == MANIFEST and {"architecture", "classes"} & keys:
+        return "bundle", path.parent
+    if "cameras" in keys:
+        return "rig", path
+    raise PerceptionError(f"{path} is YAML of another kind; give {_EXPECTED}")
+
+
+def _show(options: argparse.Namespace, kind: str, values: dict[str, object], text: str) -> int:
+    print(json.dumps({"kind": kind, **values}, indent=2) if options.json else text)
+    return 0
