@@ -20,7 +20,7 @@ _MADE = ("scene", "rig", "model", "replay", "strip.jpg")
 _SIZE = (640, 480)
 _FRAMES = 20
 _SMALL_SIZE, _SMALL_FRAMES = (320, 240), 4
-_SIDES = (32, 4096)
+_SIDES = (32, 2048)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -107,11 +107,11 @@ def _replay(item: RealSet, model: Path, folder: Path, backend: str) -> _Outcome:
         report = Replay(
             ReplayOptions(bags=[bag], bundle=model, out=folder / "replay", rig=rig, backend=backend)
         ).run()
-        topics = _topics(report)
-        has_strip = write_strip(folder / "strip.jpg", [bag], folder / "replay" / BAG_FOLDER, topics)
+        images, masks = int(str(report["frames_in"])), int(str(report["frames_out"]))
+        results = folder / "replay" / BAG_FOLDER
+        has_strip = masks > 0 and write_strip(folder / "strip.jpg", [bag], results, _topics(report))
     except PerceptionError as error:
         return _Outcome(item.name, failure=str(error))
-    images, masks = int(str(report["frames_in"])), int(str(report["frames_out"]))
     remarks = (*_texts(report.get("warnings")), *_texts(report.get("errors")))
     failure = "" if masks else "; ".join(remarks) or f"no masks from {images} images"
     return _Outcome(item.name, images, masks, remarks, failure, has_strip)

@@ -45,7 +45,10 @@ def recognize(path: Path) -> tuple[str, Path]:
     if not path.exists():
         raise PerceptionError(f"there is no {path}")
     if path.is_dir():
-        names = {item.name for item in path.iterdir()}
+        try:
+            names = {item.name for item in path.iterdir()}
+        except OSError as error:
+            raise PerceptionError(f"cannot look into {path}: {error.strerror}") from error
         if MANIFEST in names:
             return "bundle", path
         if _BAG_METADATA in names or any(Path(name).suffix in _BAG_SUFFIXES for name in names):

@@ -136,7 +136,7 @@ def test_a_second_run_replaces_the_first(small, tmp_path, monkeypatch, capsys):
     ("words", "complaint"),
     [
         (["--size", "640"], "--size is '640'; write WIDTHxHEIGHT"),
-        (["--size", "16x9"], "each from 32 to 4096"),
+        (["--size", "16x9"], "each from 32 to 2048"),
         (["--frames", "0"], "--frames is 0"),
         (["--seed", "-1"], "--seed is -1"),
     ],
