@@ -9,19 +9,11 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from sensor_msgs.msg import CameraInfo, CompressedImage
+from support.bags import T0, expected_mask, scene
 from support.ros_bench import BEST_EFFORT, Bench, compressed_message, image_message, mask_of
 
 pytestmark = pytest.mark.ros
 CAMERAS = ("front", "left", "rear", "right")
-T0 = 1_700_000_000_000_000_000
-
-
-def expected(pixels: np.ndarray) -> np.ndarray:
-    return (pixels.astype(np.float32).mean(axis=2) // 20).astype(np.uint8)
-
-
-def scene(seed: int, height: int = 48, width: int = 64) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def topics(cameras=CAMERAS) -> list[str]:
@@ -46,7 +38,7 @@ def test_images_in_masks_out(bench: Bench, brightness_bundle: Path) -> None:
             assert mask.encoding == "mono8" and mask.step == mask.width
             assert mask.header.frame_id == f"{camera}_optical"
             assert mask.header.stamp.sec * 10**9 + mask.header.stamp.nanosec == T0 + index * 100_000_000 + k
-            np.testing.assert_array_equal(mask_of(mask), expected(scene(10 * index + k)))
+            np.testing.assert_array_equal(mask_of(mask), expected_mask(scene(10 * index + k)))
     bench.wait(lambda: len(bench.timings) == 5 and len(bench.labels) == 1, "timings and labels")
     assert [item.set_index for item in bench.timings] == list(range(5))
     assert all(list(item.cameras) == list(CAMERAS) and not item.missing for item in bench.timings)
@@ -111,7 +103,7 @@ def test_bad_images_are_named_and_survived(
     assert all(not item.cameras and item.errors[0].startswith("front: ") for item in bench.timings)
     publisher.publish(image_message(scene(2), T0 + 2_000_000_000))
     bench.wait(lambda: len(masks) == 1, "the next good image's mask")
-    np.testing.assert_array_equal(mask_of(masks[0]), expected(scene(2)))
+    np.testing.assert_array_equal(mask_of(masks[0]), expected_mask(scene(2)))
     lines = [line for line in process.log.splitlines() if "cam/front/image_raw" in line and reason in line]
     assert 1 <= len(lines) <= 3, process.log
     assert "Traceback" not in process.log
@@ -132,7 +124,7 @@ def test_corrupted_jpeg_and_good_jpeg(bench: Bench, brightness_bundle: Path) -> 
     publisher.publish(compressed_message(data.tobytes(), T0 + 2 * 10**8))
     bench.wait(lambda: len(masks) == 1 and len(bench.timings) == 3, "the good picture's mask")
     decoded = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    np.testing.assert_array_equal(mask_of(masks[0]), expected(decoded))
+    np.testing.assert_array_equal(mask_of(masks[0]), expected_mask(decoded))
     assert "Traceback" not in process.log
 
 
@@ -170,7 +162,7 @@ def test_camera_info_cuts_the_mask_to_the_lens(bench: Bench, brightness_bundle: 
     radius = np.hypot(x - 31.5, y - 23.5)
     assert (mask[radius > 5 * np.pi + 1] == 255).all()
     inside = radius < 5 * np.pi - 1
-    np.testing.assert_array_equal(mask[inside], expected(scene(5))[inside])
+    np.testing.assert_array_equal(mask[inside], expected_mask(scene(5))[inside])
 
 
 def test_dead_camera_is_reported_and_the_others_go_on(bench: Bench, brightness_bundle: Path) -> None:
