@@ -1,5 +1,6 @@
 """Making a model bundle: weights, portable graph and manifest in one folder."""
 
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -113,7 +114,7 @@ def _configuration(architecture: str | Mapping[str, object], classes: Sequence[C
         fields = {"base": architecture, "num_classes": len(classes)}
     else:
         fields = dict(architecture)
-    config = load_config({**fields, "aux_channels": None})
+    config = load_config(fields)
     if not isinstance(config, SegmentorConfig):
         message = f"{architecture!r} is a backbone; a bundle needs a segmentor, with head_channels"
         raise ConfigError(message)
@@ -122,7 +123,7 @@ def _configuration(architecture: str | Mapping[str, object], classes: Sequence[C
             f"the architecture has num_classes {config.num_classes}, but {len(classes)} classes are given"
         )
         raise ConfigError(message)
-    return config
+    return dataclasses.replace(config, aux_channels=None)
 
 
 def _model(config: SegmentorConfig, state_dict: Mapping[str, torch.Tensor] | None, seed: int) -> Segmentor:

@@ -150,8 +150,8 @@ def parse_config(mapping: Mapping[str, object]) -> InternImageConfig | Segmentor
         )
         raise ConfigError(message)
     backbone = InternImageConfig(**_typed({k: v for k, v in fields.items() if k in known}, known))
-    head = _typed({k: v for k, v in fields.items() if k in heads}, heads, always="head_channels" in fields)
-    return SegmentorConfig(backbone=backbone, **head) if head else backbone
+    head = {k: v for k, v in fields.items() if k in heads}
+    return SegmentorConfig(backbone=backbone, **_typed(head, heads)) if head else backbone
 
 
 def to_mapping(config: InternImageConfig | SegmentorConfig) -> dict[str, object]:
@@ -161,11 +161,9 @@ def to_mapping(config: InternImageConfig | SegmentorConfig) -> dict[str, object]
     return {key: list(value) if isinstance(value, tuple) else value for key, value in mapping.items()}
 
 
-def _typed(
-    values: dict[str, object], known: Mapping[str, "dataclasses.Field[Any]"], *, always: bool = True
-) -> dict[str, Any]:
+def _typed(values: dict[str, object], known: Mapping[str, "dataclasses.Field[Any]"]) -> dict[str, Any]:
     required = {name for name, field in known.items() if field.default is dataclasses.MISSING}
-    if always and (missing := sorted(required - set(values))):
+    if missing := sorted(required - set(values)):
         message = f"missing fields {', '.join(missing)}"
         raise ConfigError(message)
     return {name: _convert(name, _kind(known[name].type), value) for name, value in values.items()}

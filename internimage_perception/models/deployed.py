@@ -67,8 +67,9 @@ class DeployedSegmentation(nn.Module):
         Confidence is the chosen class's softmax probability times 255, rounded.
         """
         # TensorRT takes bytes only to convert them, so that comes first.
-        x = images.to(self.mean.dtype).permute(0, 3, 1, 2)
-        x = resize(x, self.size)
+        x = images.to(self.mean.dtype)
+        x = _resize_axis(_resize_axis(x, 1, self.size[0]), 2, self.size[1])
+        x = x.permute(0, 3, 1, 2)
         if self.channel_order == "bgr":
             x = x.flip(1)
         x = (x - self.mean) * self.inverse_std
@@ -78,6 +79,24 @@ class DeployedSegmentation(nn.Module):
         # The largest softmax value, without computing the others.
         probability = (logits - best[:, None]).exp().sum(dim=1).reciprocal()
         return ids.to(torch.uint8), (probability * 255).round().to(torch.uint8)
+
+
+def _resize_axis(x: torch.Tensor, dim: int, size: int) -> torch.Tensor:
+    """Interpolate linearly along one axis, pixel centres at halves.
+
+    The positions are computed here, from whole numbers: runtimes round those of their own resize operators
+    each in its way, which on a sharp image is enough to change an answer.
+    """
+    length = x.shape[dim]
+    # 2 * size times the position; the border pixel is repeated outside.
+    steps = 2 * torch.arange(size, dtype=x.dtype, device=x.device) + 1
+    position = (steps * length - size).clamp(min=0)
+    first = (position / (2 * size)).floor()
+    fraction = (position - first * (2 * size)) / (2 * size)
+    second = (first + 1).clamp(max=length - 1)
+    start = x.index_select(dim, first.long())
+    end = x.index_select(dim, second.long())
+    return start + (end - start) * fraction.view(-1, *[1] * (x.dim() - 1 - dim))
 
 
 def _output_size(size: str | Sequence[int], model_size: tuple[int, int]) -> tuple[int, int] | None:

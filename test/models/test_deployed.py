@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from internimage_perception.errors import ConfigError
 from internimage_perception.models import DeployedSegmentation, create_model
+from internimage_perception.models.deployed import _resize_axis
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
@@ -49,6 +50,14 @@ def test_answers_like_the_steps_by_hand(model, output_size, expected):
     assert (ids == own_ids).float().mean() > 0.9999
     assert (confidence.int() - own_confidence.int()).abs().max() <= 1
     assert len(ids.unique()) > 1 and len(confidence.unique()) > 10
+
+
+@pytest.mark.parametrize("frame", [(64, 96), (1, 1), (65, 97), (31, 500), (1080, 1920)])
+def test_frames_are_resized_like_interpolate(frame):
+    images = frames(1, *frame)
+    x = _resize_axis(_resize_axis(images.float(), 1, 64), 2, 96).permute(0, 3, 1, 2)
+    exact = functional.interpolate(images.permute(0, 3, 1, 2).double(), (64, 96), mode="bilinear")
+    assert (x - exact).abs().max() < 1e-4
 
 
 def test_bgr_frames_answer_like_their_rgb_twins(model):

@@ -128,6 +128,7 @@ def test_drop_path_keeps_the_mean():
         ({"norm_layer": "BN"}, ("norm_layer", "'BN'", "'LN'")),
         ({"num_classes": 10}, ("classification",)),
         ({"head_channels": 8}, ("num_classes",)),
+        ({"aux_channels": None}, ("head_channels, num_classes",)),
         ({"head_channels": 8, "num_classes": 3, "kind": "s"}, ("'s'", "upernet")),
         ({"head_channels": 8, "num_classes": 0}, ("num_classes", "0")),
         ({"head_channels": 8, "num_classes": 3, "out_indices": [3]}, ("out_indices",)),
