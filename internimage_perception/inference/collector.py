@@ -144,7 +144,14 @@ class RigCollector:
         return self._by_rank[0]
 
     def _open_set(self, entry: Entry, now_ns: int) -> None:
-        self._open.append(_OpenSet(entry.time_ns, now_ns + self.config.deadline_ns, entry))
+        for wanted in self._open:
+            other = wanted.opener.frame.camera != entry.frame.camera
+            if other and abs(wanted.reference_ns - entry.time_ns) <= self.config.tolerance_ns:
+                # Another camera stood in while the anchor was silent: the anchor takes its set over.
+                wanted.reference_ns, wanted.opener = entry.time_ns, entry
+                break
+        else:
+            self._open.append(_OpenSet(entry.time_ns, now_ns + self.config.deadline_ns, entry))
         self._open.sort(key=lambda wanted: wanted.reference_ns)
 
     def _adopt_orphans(self, now_ns: int, arrived_until_ns: int | None) -> None:

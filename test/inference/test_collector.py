@@ -1,5 +1,7 @@
 """The collector under everything a vehicle and a bag can do to it."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -69,6 +71,30 @@ def test_arrival_order_does_not_matter() -> None:
         if len(found.frames) == 2:
             assert stamps(found)["front"] == stamps(found)["left"]
     assert sum(len(found.frames) == 2 for found in sets) == 10
+
+
+@pytest.mark.parametrize("order", list(permutations(NAMES)))
+def test_no_order_of_arrival_splits_a_moment(order: tuple[str, ...]) -> None:
+    """From the very first moment on, whichever camera is heard first, stamped first or last."""
+    arrivals = [
+        (1000 + 100 * i + 5 + rank, name, 1000 + 100 * i + (3 - rank if i % 2 else rank))
+        for i in range(6)
+        for rank, name in enumerate(order)
+    ]
+    collector = RigCollector(NAMES)
+    sets = feed(collector, arrivals) + collector.flush()
+    assert [len(found.frames) for found in sets] == [4] * 6
+    assert [found.stamp_ns for found in sets] == [found.frames["front"].stamp_ns for found in sets]
+
+
+def test_anchor_that_returns_last_splits_only_its_first_moment() -> None:
+    """Nobody waits for a dead camera, so that the moment of its return has left without it."""
+    others = NAMES[1:]
+    late_anchor = ("left", "rear", "right", "front")
+    arrivals = rounds(3) + rounds(10, others, start=1300.0) + rounds(5, late_anchor, start=2300.0)
+    collector = RigCollector(NAMES)
+    sets = feed(collector, arrivals) + collector.flush()
+    assert [len(found.frames) for found in sets] == [4] * 3 + [3] * 10 + [3, 1] + [4] * 4
 
 
 def test_dead_camera_is_named_and_soon_not_waited_for() -> None:
