@@ -39,8 +39,6 @@ print(json.dumps(found))
 def probe(python: Path | str, folder: Path, environ: dict[str, str], *, messages: bool) -> dict:
     """Import the package in a new process, from a folder where no source tree is in the way."""
     command = [str(python), "-c", PROBE, json.dumps(SHIPPED), "messages" if messages else "none"]
-    # Coverage is about the source tree, not about copies of it.
-    environ = {name: value for name, value in environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -48,7 +46,8 @@ def probe(python: Path | str, folder: Path, environ: dict[str, str], *, messages
 
 def environment(prefix: Path | None) -> dict[str, str]:
     """Return the present environment with another install space in place of this checkout's."""
-    environ = dict(os.environ)
+    # Coverage is about the source tree, not about copies of it.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     for variable, part in (
         ("AMENT_PREFIX_PATH", ""),
         ("PYTHONPATH", "lib/python3*/site-packages"),
@@ -138,7 +137,7 @@ def test_copy_install(tmp_path, copied_sources):
 
 def test_wheel(tmp_path, copied_sources):
     # pip takes packages on PYTHONPATH for installed ones.
-    environ = dict(os.environ) | {"PYTHONPATH": ""}
+    environ = environment(None) | {"PYTHONPATH": ""}
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     wheel = [
         "wheel",
