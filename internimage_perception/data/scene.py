@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from internimage_perception.data.street import (
+from internimage_perception.data.scene_boxes import (
     GROUND_Y_M,
     PERIOD_M,
     SUN,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from internimage_perception.data.scene import EGO_BODY, StreetScene
-from internimage_perception.data.street import (
+from internimage_perception.data.scene_boxes import (
     PERIOD_M,
     SUN,
     TEXELS_PER_M,
