@@ -1,6 +1,7 @@
 """The portable file against PyTorch: any size, any batch, and what is in it."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -138,8 +139,8 @@ def test_the_file_is_half_as_large_and_tells_where_it_is_from(exported):
     floats = sum(4 * parameter.numel() for parameter in graph.model.parameters())
     assert report.size < 0.5 * floats + 200_000
     text = path.read_bytes()
-    for trace in (b"site-packages", b"/home/", b"/work/", b"pkg.torch"):
-        assert trace not in text
+    for trace in ("site-packages", "pkg.torch", str(Path(__file__).parents[2]), str(Path.home())):
+        assert trace.encode() not in text
 
 
 def test_weights_that_float16_cannot_hold_stay_exact(tmp_path):

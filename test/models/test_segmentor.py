@@ -111,6 +111,22 @@ def test_a_few_steps_of_training_reduce_the_loss():
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_compiles_without_breaks_and_with_the_same_gradients():
+    torch.manual_seed(0)
+    model = create_model({"base": "upernet_internimage_nano", "num_classes": 2}).eval()
+    for name, parameter in model.named_parameters():
+        if ".offset." in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    images = torch.randn(1, 3, 64, 64)
+    model(images).square().sum().backward()
+    expected = {name: parameter.grad for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    torch.compile(model, fullgraph=True, backend="aot_eager")(images).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        scale = expected[name].abs().max()
+        torch.testing.assert_close(parameter.grad / scale, expected[name] / scale, atol=1e-4, rtol=1e-3)
+
+
 @pytest.mark.parametrize("size", [(16, 16), (3, 4), (1, 1), (7, 19)])
 @pytest.mark.parametrize("regions", [1, 2, 3, 6])
 def test_pooling_is_adaptive_average_pooling(size, regions):

@@ -39,7 +39,7 @@ class TorchBackend:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if threads is not None:
-            torch.set_num_threads(threads)
+            torch.set_num_threads(max(1, threads))
         try:
             self._graph = _graph(bundle)
         except PerceptionError as error:
