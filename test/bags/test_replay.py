@@ -176,7 +176,7 @@ def start_replay(bag: Path, bundle: Path, out: Path) -> subprocess.Popen:
 
 
 def wait_for_segments(process: subprocess.Popen, out: Path, count: int) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while len(list((out / "bag").glob("*.mcap"))) < count:
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.005)

@@ -54,7 +54,8 @@ def test_every_transition_and_masks_only_while_active(bench: Bench, brightness_b
         assert manager.change(Transition.TRANSITION_ACTIVATE)
         bench.connected(publisher)
         publisher.publish(image_message(scene(round_number), T0 + round_number))
-        bench.wait(lambda: len(masks) == round_number + 1, "a mask")  # noqa: B023
+        answers = round_number + 1
+        bench.wait(lambda: len(masks) == len(bench.timings) == answers, "a mask and its timings")  # noqa: B023
         np.testing.assert_array_equal(mask_of(masks[-1]), expected_mask(scene(round_number)))
         assert bench.timings[-1].set_index == 0
         assert manager.change(Transition.TRANSITION_DEACTIVATE)
