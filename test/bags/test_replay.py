@@ -298,7 +298,8 @@ def failing(name: str, folder: Path, bundle: Path) -> tuple[list[str], list[str]
     "name",
     [
         "missing bag", "empty bag", "truncated bag", "missing topic", "missing model", "damaged model",
-        "rig of another shape", "missing rig", "output is a file", "output below a file", "bad value", "bad anchor",
+        "rig of another shape", "missing rig", "output is a file", "output below a file", "bad value",
+        "bad anchor",
     ],
 )  # fmt: skip
 def test_bad_input_says_what_and_where(
