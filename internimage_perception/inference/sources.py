@@ -39,29 +39,39 @@ def camera_name_of(image_topic: str) -> str:
     """
     words = [word for word in image_topic.split("/") if word]
     names = [word for word in words if not _IMAGE_WORDS.match(word)] or words
-    return re.sub(r"\W", "_", names[-1]) if names else "camera"
+    return _topic_word(names[-1]) if names else "camera"
+
+
+def _topic_word(text: str) -> str:
+    """Return `text` as a word that can be part of a ROS topic: ASCII, no digit in front."""
+    word = re.sub(r"\W", "_", text, flags=re.ASCII)
+    return word if word[:1].isalpha() else f"camera_{word.strip('_')}".rstrip("_")
 
 
 def parse_topics(entries: Iterable[str]) -> list[CameraSource]:
     """Read `name=/topic` entries, or topics alone. Raises ConfigError for empty or repeated ones."""
     found: list[CameraSource] = []
+    explicit: list[str] = []
     for entry in entries:
         name, equals, topic = entry.rpartition("=")
         if not topic.strip() or (equals and not name.strip()):
             raise ConfigError(f"image topic {entry!r} is incomplete; write name=/topic, or the topic alone")
         topic = topic.strip()
-        if equals and not re.fullmatch(r"[A-Za-z]\w*", name.strip()):
+        if equals and not re.fullmatch(r"[A-Za-z]\w*", name.strip(), re.ASCII):
             message = f"camera name {name.strip()!r} cannot be part of a topic; use letters, digits and _"
             raise ConfigError(message)
+        if equals and name.strip() in explicit:
+            raise ConfigError(f"camera {name.strip()} is given two topics; name each of them differently")
+        explicit.append(name.strip())
         found.append(CameraSource(name.strip() or camera_name_of(topic), topic, info_topic_of(topic)))
     topics = [absolute(source.image_topic) for source in found]
     if repeated := {topic for topic in topics if topics.count(topic) > 1}:
         raise ConfigError(f"image topic given twice: {', '.join(sorted(repeated))}")
     names = [source.name for source in found]
     for index, source in enumerate(found):
-        if names.count(source.name) > 1:
+        if names.count(source.name) > 1 and not explicit[index]:
             # The last word alone does not tell these apart: take the whole path.
-            longer = re.sub(r"\W", "_", source.image_topic.strip("/"))
+            longer = _topic_word(source.image_topic.strip("/"))
             found[index] = CameraSource(longer, source.image_topic, source.info_topic)
     return found
 

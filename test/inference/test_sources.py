@@ -22,6 +22,8 @@ from internimage_perception.inference.sources import (
         ("/image", "image", "/camera_info"),
         ("/camera0", "camera0", "/camera_info"),
         ("/left-cam/image_rect_color", "left_cam", "/left-cam/camera_info"),
+        ("/0/image_raw", "camera_0", "/0/camera_info"),
+        ("/größe/image_raw", "gr__e", "/größe/camera_info"),
     ],
 )
 def test_names_of_topics(topic: str, name: str, info: str) -> None:
@@ -34,7 +36,14 @@ def test_topics_that_share_their_last_word_are_told_apart() -> None:
     assert [item.name for item in found] == ["a_front_image_raw", "b_front_image_raw", "rear"]
 
 
-@pytest.mark.parametrize("entry", ["", "front=", "=/topic", "a b=/topic", "1st=/topic"])
+def test_a_given_name_stays_and_others_give_way() -> None:
+    found = parse_topics(["/b/front/image_raw", "front=/a/x"])
+    assert [item.name for item in found] == ["b_front_image_raw", "front"]
+    with pytest.raises(ConfigError, match="camera front is given two topics"):
+        parse_topics(["front=/a", "front=/b"])
+
+
+@pytest.mark.parametrize("entry", ["", "front=", "=/topic", "a b=/topic", "1st=/topic", "größe=/topic"])
 def test_incomplete_entries_are_refused(entry: str) -> None:
     with pytest.raises(ConfigError):
         parse_topics([entry])
