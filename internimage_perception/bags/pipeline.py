@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from internimage_perception.bags.handover import Handover
+from internimage_perception.bags.interrupt import uninterrupted
 from internimage_perception.bags.report import Progress
 from internimage_perception.bags.sets import SetSource
 from internimage_perception.bags.sink import ResultSink
@@ -103,11 +104,13 @@ class Pipeline:
                 if not self._to_write.put(_Finished(position, decoded, result, latency)):
                     break
         finally:
-            self._to_infer.abandon()
-            reader.join()
-            self._to_write.close()
-            writer.join()
-            self.wall_s = time.monotonic() - start
+            # The sink belongs to the writer until it has ended, however impatient somebody is.
+            with uninterrupted():
+                self._to_infer.abandon()
+                reader.join()
+                self._to_write.close()
+                writer.join()
+                self.wall_s = time.monotonic() - start
         if self._write_failure is not None:
             raise self._write_failure
 

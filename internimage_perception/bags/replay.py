@@ -3,22 +3,23 @@
 Reading, decoding, inference and writing overlap; every queue between them is bounded.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from internimage_perception.bags.interrupt import uninterrupted
 from internimage_perception.bags.pipeline import Pipeline
 from internimage_perception.bags.reader import BagReader, open_bags
 from internimage_perception.bags.report import Progress, build_report, write_reports
 from internimage_perception.bags.sets import SetSource, learn_lenses, read_set_log
 from internimage_perception.bags.sink import ResultSink
 from internimage_perception.bags.state import ReplayState
-from internimage_perception.errors import BagError
+from internimage_perception.errors import BagError, PerceptionError
 from internimage_perception.geometry import Rig
 from internimage_perception.inference.backends import create_backend
 from internimage_perception.inference.bundle import Bundle
-from internimage_perception.inference.collector import CollectorConfig
+from internimage_perception.inference.collector import CollectorConfig, RigCollector
 from internimage_perception.inference.lens import LensMasks
 from internimage_perception.inference.sources import CameraSource, absolute, camera_sources
 from internimage_perception.inference.tasks import SegmentationTask
@@ -91,8 +92,11 @@ class Replay:
         options = self._options
         bundle = Bundle.load(options.bundle)
         rig = Rig.load(options.rig) if options.rig else None
+        logged = read_set_log(options.set_log) if options.set_log else None
         with open_bags(options.bags) as reader:
             sources = self._sources(reader, rig)
+            # Checks the anchor before anything is written.
+            RigCollector([item.name for item in sources], options.collector)
             lenses = LensMasks(rig)
             warnings = learn_lenses(reader, sources, lenses)
             state = ReplayState.open(options, bundle, sources)
@@ -101,7 +105,7 @@ class Replay:
                 return state.complete
             for line in warnings:
                 self._say(f"warning: {line}")
-            report = self._execute(reader, sources, bundle, lenses, warnings)
+            report = self._execute(reader, sources, bundle, lenses, logged, warnings)
             state.finish()
             return report
 
@@ -111,11 +115,11 @@ class Replay:
         sources: Sequence[CameraSource],
         bundle: Bundle,
         lenses: LensMasks,
+        logged: Sequence[Mapping[str, object]] | None,
         warnings: Sequence[str],
     ) -> dict[str, object]:
         options = self._options
         backend = create_backend(options.backend, bundle, threads=options.threads or None)
-        logged = read_set_log(options.set_log) if options.set_log else None
         sink = ResultSink(
             options.out / BAG_FOLDER,
             [item.name for item in sources],
@@ -141,26 +145,39 @@ class Replay:
                 complete = True
             finally:
                 # Also after a failure or Ctrl-C: what is finished is kept, and marked as a part.
-                sink.close()
-                report = build_report(
-                    options.out / BAG_FOLDER,
-                    sources=sources,
-                    stats=pipeline.source.stats,
-                    unreadable=pipeline.source.unreadable,
-                    overrun=pipeline.overrun,
-                    facts={
-                        "complete": complete,
-                        "bags": [str(path) for path in options.bags],
-                        "model": bundle.name,
-                        "bundle": bundle.identity(),
-                        "backend": backend.name,
-                        "wall_s": round(pipeline.wall_s, 3),
-                        "throughput": pipeline.throughput(),
-                        "warnings": [*reader.warnings, *warnings, *pipeline.source.warnings],
-                    },
-                )
-                write_reports(options.out, report, bundle)
+                with uninterrupted():
+                    sink.close()
+                    report = build_report(
+                        options.out / BAG_FOLDER,
+                        sources=sources,
+                        stats=pipeline.source.stats,
+                        unreadable=pipeline.source.unreadable,
+                        overrun=pipeline.overrun,
+                        facts={
+                            "complete": complete,
+                            "bags": [str(path) for path in options.bags],
+                            "model": bundle.name,
+                            "bundle": bundle.identity(),
+                            "backend": backend.name,
+                            "wall_s": round(pipeline.wall_s, 3),
+                            "throughput": pipeline.throughput(),
+                            "warnings": [*reader.warnings, *warnings, *pipeline.source.warnings],
+                        },
+                    )
+                    self._write_reports(report, bundle)
         return report
+
+    def _write_reports(self, report: Mapping[str, object], bundle: Bundle) -> None:
+        out = self._options.out
+        try:
+            write_reports(out, report, bundle)
+        except (OSError, PerceptionError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            if report["complete"]:
+                message = f"cannot write the report to {out}: {reason}; {BAG_FOLDER}/ is whole"
+                raise BagError(message) from error
+            # What ended the replay is the news; a full disk may have stopped the report too.
+            self._say(f"warning: no report in {out}: {reason}")
 
     def _sources(self, reader: BagReader, rig: Rig | None) -> list[CameraSource]:
         available = [topic.name for topic in reader.image_topics()]

@@ -22,6 +22,9 @@ from internimage_perception.inference.sources import CameraSource
 
 FORMAT = 1
 
+_MOST_REASONS = 20
+_OTHER_REASONS = "for further reasons"
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -66,7 +69,9 @@ def build_report(
             missing[name] += 1
         for line in timing.errors:
             undecodable[line.split(":", 1)[0]] += 1
-            reasons[line] = reasons.get(line, 0) + 1
+            # Reasons may name sizes in bytes: a camera of torn files has a new one for every image.
+            reason = line if line in reasons or len(reasons) < _MOST_REASONS else _OTHER_REASONS
+            reasons[reason] = reasons.get(reason, 0) + 1
         for stage, duration in zip(timing.stages, timing.durations_ns, strict=True):
             stages.setdefault(stage, []).append(int(duration))
         stages.setdefault("total", []).append(int(timing.latency_ns))

@@ -161,12 +161,19 @@ def read_set_log(path: Path) -> list[dict[str, object]]:
             raise BagError(f"{path}, line {number}: not a line of a set log ({error})") from error
         if not isinstance(record, dict):
             raise BagError(f"{path}, line {number}: not a line of a set log")
+        frames = record.get("frames")
+        if isinstance(frames, dict) and 0 in frames.values():
+            message = (
+                f"{path}, line {number}: lists images without a stamp, which cannot be told apart; "
+                "replay without the log"
+            )
+            raise BagError(message)
         records.append(record)
     return records
 
 
 def learn_lenses(reader: BagReader, sources: Sequence[CameraSource], lenses: LensMasks) -> list[str]:
-    """Give `lenses` each camera's first CameraInfo of the bag; returns what is missing, in words.
+    """Give `lenses` each camera's first usable CameraInfo of the bag; returns what is missing, in words.
 
     All of them are read before the first frame, so that a replay's answers do not depend on timing.
     """
@@ -180,10 +187,14 @@ def learn_lenses(reader: BagReader, sources: Sequence[CameraSource], lenses: Len
                 "its masks cover the whole image"
             )
             continue
+        problem = "holds no message"
         for message in reader.messages([source.info_topic]):
             try:
                 lenses.learn(source.name, camera_from_info(message.message))
             except PerceptionError as error:
-                missing.append(f"camera {source.name}: {source.info_topic}: {error}")
-            break
+                problem = str(error)
+            else:
+                break
+        else:
+            missing.append(f"camera {source.name}: {source.info_topic}: {problem}")
     return missing

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from internimage_perception.errors import BagError
 from internimage_perception.files import write_text
-from internimage_perception.inference.bundle import Bundle
+from internimage_perception.inference.bundle import Bundle, sha256_of
 from internimage_perception.inference.sources import CameraSource
 
 if TYPE_CHECKING:
     from internimage_perception.bags.replay import ReplayOptions
 
 STATE = "replay.json"
-_OWN = (STATE, "bag", "report.json", "report.html")
+_RESULTS = ("bag", "report.json", "report.html")
+_OWN = (STATE, *_RESULTS)
 
 
 class ReplayState:
@@ -55,10 +56,10 @@ class ReplayState:
                     f"{folder} holds an unfinished replay in real time, which cannot resume; use --overwrite"
                 )
                 raise BagError(message)
-        elif found is not None:
+        elif found is not None and any((folder / name).exists() for name in _RESULTS):
             message = f"{folder} holds another replay (see {STATE}); choose another folder or use --overwrite"
             raise BagError(message)
-        elif folder.is_dir() and any(folder.iterdir()):
+        elif found is None and folder.is_dir() and not all(map(_is_torn_state, folder.iterdir())):
             raise BagError(f"{folder} is not empty and holds no replay; choose another folder")
         state = cls(folder, identity, None)
         state._write(complete=False)
@@ -84,7 +85,7 @@ def _identity(options: "ReplayOptions", bundle: Bundle, sources: Sequence[Camera
         "backend": options.backend,
         "real_time": options.real_time,
         "collector": {name: getattr(config, name) for name in config.__slots__},
-        "set_log": options.set_log.read_text(encoding="utf-8") if options.set_log else None,
+        "set_log": sha256_of(options.set_log) if options.set_log else None,
         "overlay_width": options.overlay_width,
         "confidence": options.confidence,
     }
@@ -94,6 +95,11 @@ def _size(path: Path) -> int:
     if path.is_dir():
         return sum(item.stat().st_size for item in sorted(path.rglob("*")) if item.is_file())
     return path.stat().st_size
+
+
+def _is_torn_state(path: Path) -> bool:
+    """Say whether `path` is what a kill left of writing the state for the first time."""
+    return path.name.startswith(f".{STATE}.") and path.suffix == ".part"
 
 
 def _read(path: Path) -> dict[str, object] | None:

@@ -52,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output (head, less) has gone; that is no failure.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        print(f"internimage-perception {options.command}: {reason}", file=sys.stderr)
+        return EXIT_FAILED
 
 
 if __name__ == "__main__":

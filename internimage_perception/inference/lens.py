@@ -1,5 +1,6 @@
 """Which pixels of each camera show the world: what a rig file or a CameraInfo says of its lens."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -37,7 +38,13 @@ class LensMasks:
         return self._models
 
     def learn(self, camera: str, model: CameraModel) -> bool:
-        """Take a model from CameraInfo; returns whether it changed anything (the rig file goes first)."""
+        """Take a model from CameraInfo; returns whether it changed anything (the rig file goes first).
+
+        The rig's `theta_max` narrows it: CameraInfo cannot tell a lens's field of view.
+        """
+        known = self._rig.cameras.get(camera) if self._rig is not None else None
+        if known is not None and known.theta_max is not None:
+            model = dataclasses.replace(model, theta_max=min(model.theta_max, known.theta_max))
         if camera in self._from_rig or self._models.get(camera) == model:
             return False
         self._models[camera] = model

@@ -176,8 +176,10 @@ def start_replay(bag: Path, bundle: Path, out: Path) -> subprocess.Popen:
 
 
 def wait_for_segments(process: subprocess.Popen, out: Path, count: int) -> None:
+    """Wait until so many are finished, which means listed, a moment after their files appear."""
     end = time.monotonic() + 180
-    while len(list((out / "bag").glob("*.mcap"))) < count:
+    listing = out / "bag" / "metadata.yaml"
+    while not listing.exists() or listing.read_text().count("path: ") < count:
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.005)
 
