@@ -50,8 +50,10 @@ class TaskWorker:
             if self._period_ns:
                 if ready.ready_ns < self._next_ns:
                     return
-                # Counted from the last slot, so that an arrival a little late does not slow the rate down.
-                self._next_ns = max(self._next_ns + self._period_ns, ready.ready_ns)
+                # Counted from the last slot, so that an arrival a little late does not slow the rate down;
+                # after a pause from now on, so that no burst makes up for it.
+                paused = ready.ready_ns - self._next_ns > self._period_ns
+                self._next_ns = (ready.ready_ns if paused else self._next_ns) + self._period_ns
             if len(self._waiting) >= self._depth:
                 self._waiting.popleft()
                 self.overrun += 1

@@ -226,3 +226,13 @@ def test_missing_files_end_the_start(bench: Bench, parameters: dict[str, object]
     for word in words:
         assert word in process.log
     assert "Traceback" not in process.log
+
+
+def test_segmentation_node_is_the_same_with_its_own_name(bench: Bench, brightness_bundle: Path) -> None:
+    masks = bench.listen("front", node="segmentation")
+    publisher = bench.publisher("/cam/front/image_raw")
+    bench.start("segmentation_node", bundle=str(brightness_bundle), image_topics=topics(("front",)))
+    bench.connected(publisher)
+    publisher.publish(image_message(scene(1), T0))
+    bench.wait(lambda: len(masks) == 1, "a mask")
+    np.testing.assert_array_equal(mask_of(masks[0]), expected_mask(scene(1)))

@@ -39,13 +39,18 @@ class NodeProcess:
     """`perception_node` as a user starts it, with a parameter file, in a namespace of its own."""
 
     def __init__(
-        self, folder: Path, namespace: str, parameters: dict[str, object], python: Path | None
+        self,
+        folder: Path,
+        namespace: str,
+        program: str,
+        parameters: dict[str, object],
+        python: Path | None,
     ) -> None:
         self.log_path = folder / "node.log"
         file = folder / "parameters.yaml"
         file.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
         command = [
-            *([str(python)] if python else []), str(executable("perception_node")), "--ros-args",
+            *([str(python)] if python else []), str(executable(program)), "--ros-args",
             "--params-file", str(file), "-r", f"__ns:={namespace}",
         ]  # fmt: skip
         self._log = self.log_path.open("w")
@@ -84,6 +89,7 @@ class Bench:
         self._executor.add_node(self.node)
         self._publishers: dict[tuple[str, type], object] = {}
         self._processes: list[NodeProcess] = []
+        self._topics: list[str] = []
         self.node.create_subscription(
             StageTimings, "perception/segmentation/timings", self._collect(self.timings), RELIABLE
         )
@@ -96,14 +102,17 @@ class Bench:
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
 
-    def start(self, python: Path | None = None, **parameters: object) -> NodeProcess:
-        process = NodeProcess(self.folder, self.namespace, parameters, python)
+    def start(
+        self, program: str = "perception_node", python: Path | None = None, **parameters: object
+    ) -> NodeProcess:
+        process = NodeProcess(self.folder, self.namespace, program, parameters, python)
         self._processes.append(process)
         return process
 
-    def listen(self, camera: str, kind: str = "mask") -> list[Image]:
+    def listen(self, camera: str, kind: str = "mask", node: str = "perception") -> list[Image]:
         found = self.masks.setdefault(f"{camera}/{kind}", [])
-        topic = f"perception/segmentation/{camera}/{kind}"
+        topic = f"{node}/segmentation/{camera}/{kind}"
+        self._topics.append(topic)
         self.node.create_subscription(Image, topic, self._collect(found), RELIABLE)
         return found
 
@@ -129,10 +138,7 @@ class Bench:
             lambda: all(item.get_subscription_count() for item in publishers), "the node's subscriptions"
         )
         self.wait(
-            lambda: all(
-                self.node.count_publishers(f"{self.namespace}/perception/segmentation/{name}")
-                for name in self.masks
-            ),
+            lambda: all(self.node.count_publishers(f"{self.namespace}/{topic}") for topic in self._topics),
             "the node's publishers",
         )
         # Discovery is mutual; the other side may be a moment behind.

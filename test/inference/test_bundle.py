@@ -1,0 +1,123 @@
+"""Bundles: written, read back, and refused with the field or file that is wrong."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from internimage_perception.errors import BackendError, BundleError, ConfigError
+from internimage_perception.inference.backends import create_backend
+from internimage_perception.inference.bundle import (
+    Bundle,
+    ClassSpec,
+    InputSpec,
+    OutputSpec,
+    sha256_of,
+)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    root = tmp_path / "bundle"
+    root.mkdir()
+    (root / "weights.safetensors").write_bytes(b"weights")
+    made = Bundle(
+        root=root,
+        name="street",
+        task="segmentation",
+        architecture={"channels": 8},
+        classes=(ClassSpec(0, "road", (128, 64, 128)), ClassSpec(1, "sky", (70, 130, 180))),
+        input=InputSpec(256, 320, "bgr", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),
+        output=OutputSpec((64, 80)),
+        provenance={"weights": "test"},
+        files={"weights.safetensors": sha256_of(root / "weights.safetensors")},
+    )
+    made.write_manifest()
+    return made
+
+
+def test_round_trip(bundle: Bundle) -> None:
+    found = Bundle.load(bundle.root)
+    assert found == bundle
+    assert found.identity() == bundle.identity()
+    assert found.file("weights.safetensors").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize(
+    ("size", "frame", "expected"),
+    [("model", (10, 20), (256, 320)), ("input", (10, 20), (10, 20)), ((7, 9), (10, 20), (7, 9))],
+)
+def test_output_size(size: str | tuple[int, int], frame: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert OutputSpec(size).resolve(InputSpec(256, 320), *frame) == expected
+
+
+def without(field: str) -> Callable[[dict], None]:
+    return lambda content: content.pop(field)
+
+
+def setting(path: str, value: object) -> Callable[[dict], None]:
+    def change(content: dict) -> None:
+        *parents, last = path.split(".")
+        for name in parents:
+            content = content[int(name) if isinstance(content, list) else name]
+        content[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (setting("format", 9), ["format", "9", "reads format 1"]),
+        (setting("colour", 1), ["'colour'", "unknown", "known: format"]),
+        (without("name"), ["name", "missing"]),
+        (without("architecture"), ["architecture", "missing"]),
+        (setting("classes", []), ["classes", "empty"]),
+        (setting("classes.1.id", 5), ["classes[1]", "id: 1"]),
+        (setting("classes.1.color", [1, 2]), ["classes[1].color", "3 values"]),
+        (setting("classes.1.color", [1, 2, 300]), ["classes[1].color", "0 to 255"]),
+        (setting("classes.1.color", ["red", 1, 2]), ["classes[1].color", "numbers"]),
+        (setting("input.height", 0), ["input.height", "0"]),
+        (setting("input.width", "wide"), ["input.width", "'wide'"]),
+        (setting("input.channel_order", "gbr"), ["channel_order", "'gbr'"]),
+        (setting("input.std", [1, 0, 1]), ["input.std", "above 0"]),
+        (setting("output.size", "huge"), ["output.size", "'huge'"]),
+        (setting("output.size", [1, 2, 3]), ["output.size", "2 values"]),
+        (setting("files", {"../secret": "0"}), ["files", "../secret"]),
+        (setting("files", {"gone.onnx": "0"}), ["no gone.onnx"]),
+        (setting("files", {"weights.safetensors": "0"}), ["weights.safetensors", "checksum"]),
+    ],
+)
+def test_what_is_wrong_is_named(bundle: Bundle, change: Callable[[dict], None], words: list[str]) -> None:
+    path = bundle.root / "model.yaml"
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(BundleError) as error:
+        Bundle.load(bundle.root)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1, 2", "", "\x00"])
+def test_manifest_that_is_no_manifest(bundle: Bundle, text: str) -> None:
+    (bundle.root / "model.yaml").write_text(text)
+    with pytest.raises(BundleError, match=r"model\.yaml"):
+        Bundle.load(bundle.root)
+
+
+def test_paths_that_are_no_bundle(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="does not exist"):
+        Bundle.load(tmp_path / "no")
+    with pytest.raises(BundleError, match="is a file"):
+        Bundle.load(bundle.root / "model.yaml")
+    with pytest.raises(BundleError, match=r"has no model\.yaml"):
+        Bundle.load(tmp_path)
+
+
+def test_unknown_backend_and_auto_that_finds_none(bundle: Bundle) -> None:
+    with pytest.raises(ConfigError, match="unknown backend 'magic'"):
+        create_backend("magic", bundle)
+    with pytest.raises(BackendError, match=r"onnxruntime: .*portable\.onnx.*torch: "):
+        create_backend("auto", bundle)
