@@ -13,6 +13,7 @@ from internimage_perception import __version__
 from internimage_perception.deploy.export import export_portable
 from internimage_perception.errors import BundleError, ConfigError, PerceptionError
 from internimage_perception.inference.bundle import (
+    MANIFEST,
     PORTABLE,
     WEIGHTS,
     Bundle,
@@ -67,6 +68,11 @@ def create_bundle(  # noqa: PLR0913 - what a bundle is made of
     out_dir = Path(out_dir)
     if out_dir.exists() and not overwrite:
         message = f"{out_dir} already exists; choose another folder or overwrite it"
+        raise BundleError(message)
+    if out_dir.exists() and not (out_dir / MANIFEST).is_file():
+        message = (
+            f"{out_dir} is no bundle (it has no {MANIFEST}) and is not overwritten; choose another folder"
+        )
         raise BundleError(message)
     config = _configuration(architecture, classes)
     model = _model(config, state_dict, seed)

@@ -170,7 +170,7 @@ def _read_pickle(path: Path, trust: bool) -> object:
         )
         message = (
             f"{path} was not read: it wants to run code while loading ({reason.strip()}). If you trust its "
-            "source, load it with trust_pickle=True once and save it as .safetensors"
+            "source, load it with trust_pickle=True (command line: --trust-pickle)"
         )
         raise BundleError(message) from error
     except Exception as error:  # a damaged file can make the unpickler fail in any way

@@ -1,6 +1,7 @@
 """Bundles: complete or not there at all."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -162,3 +163,15 @@ def test_the_specification_reaches_the_graph(tmp_path, monkeypatch):
     assert graph.mean.flatten().tolist() == [0, 50, 200]
     assert graph.inverse_std.flatten().tolist() == [0.5, 0.25, 0.125]
     assert not graph.model.training
+
+
+def test_overwriting_spares_what_is_no_bundle(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("precious")
+    with pytest.raises(BundleError, match="is no bundle"):
+        create_bundle(
+            tmp_path / "thesis", architecture="upernet_internimage_nano", state_dict=None, name="x",
+            classes=[ClassSpec(0, "a", (0, 0, 0))], input_spec=InputSpec(64, 64),
+            output_spec=OutputSpec("model"), overwrite=True,
+        )  # fmt: skip
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "precious"
