@@ -11,6 +11,7 @@ from internimage_perception.errors import PerceptionError
 
 _COMMANDS = {
     "replay": "run a model over bags: masks, overlays, timings, report",
+    "evaluate": "say how well bags with known truth are segmented; thresholds become an exit code",
     "inspect": "say what a bag, a model bundle or a rig file holds",
     "bundle": "make a model bundle from an architecture and weights",
     "demo": "generate a four-fisheye bag, a model, and replay them",

@@ -9,6 +9,7 @@ import pytest
 from internimage_perception.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ("replay", "evaluate", "inspect", "bundle", "demo", "demo-real", "parameters")
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -16,7 +17,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stop.value.code == 0
     said = capsys.readouterr().out
-    for name in ("replay", "inspect", "bundle", "demo", "demo-real", "parameters"):
+    for name in COMMANDS:
         assert name in said
 
 
@@ -28,7 +29,7 @@ def test_wrong_usage_ends_with_2(words: list[str], capsys: pytest.CaptureFixture
     assert "usage:" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["replay", "inspect", "bundle", "demo", "demo-real", "parameters"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([name, "--help"])

@@ -1,0 +1,162 @@
+"""`internimage-perception evaluate`: replay bags whose truth is known, and compare."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from internimage_perception import __version__
+from internimage_perception.bags.replay import Replay, ReplayOptions
+from internimage_perception.cli.comparison import Comparison
+from internimage_perception.cli.outputs import claim_folder
+from internimage_perception.cli.progress import ProgressLine
+from internimage_perception.cli.replayed import Replayed
+from internimage_perception.errors import ConfigError, PerceptionError
+from internimage_perception.evaluation.figures import percent
+from internimage_perception.evaluation.gate import Check, Gate
+from internimage_perception.evaluation.report_html import render
+from internimage_perception.evaluation.truth import TruthFolder
+from internimage_perception.files import write_text
+from internimage_perception.inference.backends import BACKENDS
+from internimage_perception.inference.bundle import Bundle
+
+FORMAT = 1
+EXIT_GATE = 3
+
+_JSON, _HTML, _REPLAY = "evaluation.json", "evaluation.html", "replay"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="bags, as for replay")
+    parser.add_argument(
+        "--model", required=True, type=Path, metavar="BUNDLE", help="folder of the model bundle"
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder for evaluation.json and evaluation.html",
+    )
+    parser.add_argument(
+        "--truth", type=Path, metavar="DIR",
+        help="folder with classes/CAMERA/STAMP_NS.png (default: `truth` inside or beside each bag)",
+    )  # fmt: skip
+    parser.add_argument("--rig", type=Path, help="rig file, as for replay")
+    parser.add_argument("--topics", nargs="+", default=[], metavar="[NAME=]TOPIC", help="image topics to use")
+    parser.add_argument("--backend", default="auto", choices=BACKENDS)
+    parser.add_argument(
+        "--threads", type=int, default=0, help="CPU threads of the graph; 0: the backend's choice"
+    )
+    parser.add_argument(
+        "--gate",
+        type=Path,
+        metavar="FILE",
+        help=f"YAML of thresholds; exit code {EXIT_GATE} if one is missed",
+    )
+    parser.add_argument(
+        "--replayed", type=Path, metavar="DIR", help="score this replay instead of making one in DIR/replay"
+    )
+    parser.add_argument("--worst", type=int, default=8, metavar="N", help="worst images to show (default 8)")
+    parser.add_argument("--overwrite", action="store_true", help="replace another replay in DIR/replay")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Replay, compare with the truth, write the report; prints the scores and what the gate says."""
+    if options.worst < 0 or options.threads < 0:
+        raise ConfigError("--worst and --threads must be 0 or more")
+    # Everything that can be refused is looked at before the work starts.
+    bundle = Bundle.load(options.model)
+    gate = Gate.load(options.gate, [spec.name for spec in bundle.classes]) if options.gate else None
+    truth = TruthFolder.find(options.bags, options.truth)
+    out: Path = options.out
+    claim_folder(out, "evaluate", (_JSON, _HTML))
+    folder = options.replayed or _replay(options)
+    replayed = Replayed(folder, options.bags, bundle, options.rig)
+    comparison = Comparison(replayed, truth, bundle)
+    worst = comparison.worst(options.worst)
+    report: dict[str, object] = {
+        "format": FORMAT,
+        "version": __version__,
+        "bags": [str(path) for path in options.bags],
+        "truth": [str(path) for path in truth.roots],
+        "rig": str(options.rig) if options.rig else None,
+        "replay": str(folder),
+        "complete": replayed.complete,
+        "model": bundle.name,
+        "bundle": bundle.identity(),
+        "backend": replayed.report.get("backend"),
+        **comparison.summary,
+        "frames": comparison.frames(worst),
+        "latency_ms": _total(replayed.report),
+        "warnings": comparison.warnings(),
+    }
+    checks = gate.check(report) if gate else []
+    passed = all(check.passed for check in checks)
+    report["gate"] = None
+    if gate is not None:
+        made = [check.to_dict() for check in checks]
+        report["gate"] = {"file": str(gate.path), "passed": passed, "checks": made}
+    pictures = list(comparison.pictures(worst))
+    write_text(out / _HTML, render(report, bundle.classes, pictures))
+    write_text(out / _JSON, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    for line in comparison.warnings():
+        print(f"warning: {line}", file=sys.stderr)
+    print(_scores(report))
+    print(f"report: {out / _HTML}")
+    if gate is not None:
+        print(_verdict(gate, checks))
+    return 0 if passed else EXIT_GATE
+
+
+def _replay(options: argparse.Namespace) -> Path:
+    """Replay into DIR/replay, or go on where an earlier run stopped."""
+    folder: Path = options.out / _REPLAY
+    line = ProgressLine()
+    replay = Replay(
+        ReplayOptions(
+            bags=options.bags, bundle=options.model, out=folder, rig=options.rig, topics=options.topics,
+            backend=options.backend, threads=options.threads, overlay_width=0, overwrite=options.overwrite,
+        ),
+        on_progress=line,
+        say=lambda text: print(text, file=sys.stderr),
+    )  # fmt: skip
+    try:
+        report = replay.run()
+    finally:
+        line.close()
+    if not report["frames_out"]:
+        raise PerceptionError(f"no image became a mask; see the reasons in {folder / 'report.html'}")
+    return folder
+
+
+def _total(report: Mapping[str, object]) -> object:
+    stages = report.get("stages_ms")
+    return stages.get("total") if isinstance(stages, dict) else None
+
+
+def _scores(report: Mapping[str, object]) -> str:
+    """Return the outcome in a few lines: each class, then the means."""
+    per_class, frames = report["per_class"], report["frames"]
+    assert isinstance(per_class, dict)  # noqa: S101 - as `run` makes them
+    assert isinstance(frames, dict)  # noqa: S101 - as `run` makes them
+    width = max(map(len, per_class))
+    lines = [f"{name:{width}}  {percent(iou):>5}" for name, iou in per_class.items()]
+    keys = [key for key in ("miou13", "miou12") if report[key] is not None] or ["miou"]
+    means = ", ".join(f"{key} {report[key]:.4f}" for key in keys)
+    return "\n".join([*lines, f"{means} over {frames['scored']} of {frames['masks']} masks"])
+
+
+def _verdict(gate: Gate, checks: Sequence[Check]) -> str:
+    failed = [check for check in checks if not check.passed]
+    if not failed:
+        return f"gate {gate.path}: all {len(checks)} thresholds met"
+    width = max(len(check.limit.name) for check in failed)
+    lines = [f"gate {gate.path}: {len(failed)} of {len(checks)} thresholds missed"]
+    for check in failed:
+        found = "not measured" if check.value is None else f"{check.value:.4f}"
+        kind = "at most" if check.limit.at_most else "at least"
+        lines.append(f"  {check.limit.name:{width}}  {found:>12}  {kind} {check.limit.limit:g}")
+    return "\n".join(lines)
