@@ -5,18 +5,23 @@ import json
 import math
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from support.bags import expected_mask
+from support.bags import camera_info, compressed, expected_mask
 from support.evaluation import CAMERAS, FRAMES, SCHEMA, Bench, pixels, stamp, write_truth
 from support.json_schema import violations
 
+from internimage_perception.bags.writer import SegmentedBagWriter
 from internimage_perception.cli.main import main
 from internimage_perception.geometry import KannalaBrandtCamera, Rig, RigCamera
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -214,6 +219,38 @@ def test_truth_folder_may_be_given_or_lie_inside_the_bag(bench: Bench) -> None:
     inside = moved.rename(bench.bag / "truth")
     bench.out = bench.folder / "again"
     assert bench.run()["truth"] == [str(inside)]
+
+
+def test_compressed_images_and_lenses_of_camera_info(bench: Bench) -> None:
+    bag = bench.folder / "png"
+    with SegmentedBagWriter(bag) as writer:
+        writer.add_topic("/cam/left/image_raw/compressed", "sensor_msgs/msg/CompressedImage")
+        writer.add_topic("/cam/left/camera_info", "sensor_msgs/msg/CameraInfo")
+        for index in range(FRAMES):
+            when = stamp("left", index)
+            _, data = cv2.imencode(".png", pixels("left", index)[..., ::-1])
+            writer.write("/cam/left/camera_info", camera_info(64, 48, 15.0, when), when)
+            writer.write("/cam/left/image_raw/compressed", compressed(data.tobytes(), when), when + 1)
+    bench.bag = bag
+    report = bench.run()
+    assert report["miou13"] == 1.0 and list(report["per_camera"]) == ["left"]
+    y, x = np.mgrid[:48, :64]
+    inner = np.hypot(x - 31.5, y - 23.5) < 15 * np.pi / 12
+    assert report["per_ring"]["0-15"]["scored_pixels"] == FRAMES * int(inner.sum())
+    assert any(
+        "truth of cameras that the replay lacks is left out: front" in line for line in report["warnings"]
+    )
+    assert (bench.out / "evaluation.html").read_text().count("<figure>") == FRAMES
+
+
+def test_needs_neither_torch_nor_plotting_libraries(bench: Bench) -> None:
+    code = (
+        "import sys\nfrom internimage_perception.cli.main import main\n"
+        f"assert main({bench.words()!r}) == 0\n"
+        "print([name for name in ('torch', 'matplotlib', 'jinja2', 'pydantic') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_schema_test_can_fail() -> None:

@@ -1,5 +1,6 @@
 """The evaluation's gate, and what the evaluation refuses."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,11 @@ import pytest
 from support.bags import expected_mask
 from support.evaluation import Bench, pixels, stamp, write_truth
 
+from internimage_perception.cli.classes import read_classes
 from internimage_perception.cli.main import main
+from internimage_perception.evaluation.gate import Gate
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -56,6 +61,24 @@ def test_gate_fails_on_a_score_just_below(bench: Bench, capsys: pytest.CaptureFi
     assert missed["name"] == "miou13" and 0.99 < missed["value"] < 1 and missed["at_least"] == 1
     assert "1 of 2 thresholds missed" in capsys.readouterr().out
     assert "gate.yaml: failed" in (bench.out / "evaluation.html").read_text()
+
+
+def test_the_gate_of_the_documentation_is_one(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "evaluation.md").read_text()
+    (tmp_path / "gate.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    names = [spec.name for spec in read_classes(ROOT / "config" / "classes.yaml")]
+    gate = Gate.load(tmp_path / "gate.yaml", names)
+    assert {limit.name: (limit.limit, limit.at_most) for limit in gate.limits} == {
+        "miou13": (0.70, False),
+        "per_class.Road": (0.90, False),
+        "per_ring.75-90.miou": (0.50, False),
+        "per_ring.90+.miou12": (0.40, False),
+        "per_ring.90+.per_class.Road": (0.60, False),
+        "per_camera.front.miou13": (0.72, False),
+        "per_camera.front.per_ring.0-15.miou": (0.75, False),
+        "latency_ms.p95": (80, True),
+        "frames.scored": (100, False),
+    }
 
 
 def label(bench: Bench) -> Path:
