@@ -183,17 +183,20 @@ class RigCollector:
     def _settled(self, wanted: _OpenSet) -> bool:
         """Tell whether no frame yet to come, in order, could improve the set."""
         return all(
-            self._camera_settled(ring, wanted.reference_ns)
+            self._camera_settled(ring, wanted)
             for name, ring in self._rings.items()
             if name != wanted.opener.frame.camera
         )
 
-    def _camera_settled(self, ring: FrameRing, reference_ns: int) -> bool:
-        newest = ring.newest_ns
+    def _camera_settled(self, ring: FrameRing, wanted: _OpenSet) -> bool:
+        newest, reference_ns = ring.newest_ns, wanted.reference_ns
         if ring.misses >= _PATIENCE:
             return True
-        if newest is None:
+        if newest is None or ring.last_arrival_ns is None:
             return False
+        if reference_ns - newest - (wanted.opener.arrived_ns - ring.last_arrival_ns) > self.config.jump_ns:
+            # Its frames arrive with this one and are stamped long before: its clock is another one.
+            return True
         if newest >= reference_ns:
             # Far ahead means that this camera has not gone back yet with a bag that loops.
             return newest - reference_ns <= self.config.jump_ns

@@ -138,6 +138,31 @@ def test_dead_anchor_costs_nothing_but_its_own_frames() -> None:
     assert all(found.missing == ("front",) for found in sets[3:23])
 
 
+@pytest.mark.parametrize("behind_ms", [800.0, 10_000.0, 1e9])
+def test_a_camera_whose_clock_is_behind_does_not_slow_the_rest(behind_ms: float) -> None:
+    arrivals = [
+        (now, name, stamp - behind_ms if name == "right" else stamp) for now, name, stamp in rounds(20)
+    ]
+    collector = RigCollector(NAMES)
+    last_of_rest = {round(stamp): now for now, name, stamp in arrivals if name == "rear"}
+    late, seen = [], []
+    for now, name, stamp in arrivals:
+        for found in collector.add(frame(name, stamp), T0 + round(now * MS)):
+            seen.append(found)
+            if "front" in found.frames:
+                assert found.missing == ("right",)
+                late.append(now - last_of_rest[round(stamps(found)["rear"])])
+    assert max(late[1:]) == 0
+    seen += collector.flush()
+    assert sum(len(found.frames) for found in seen) == len(arrivals)
+
+
+def test_a_pause_of_all_cameras_splits_nothing() -> None:
+    sets = feed(RigCollector(NAMES), rounds(5) + rounds(5, start=9000.0))
+    assert len(sets) == 10
+    assert all(not found.missing for found in sets)
+
+
 def test_half_rate_camera_does_not_slow_the_rest() -> None:
     arrivals = rounds(10, ("front", "left")) + rounds(5, ("rear",), period=200.0)
     collector = RigCollector(("front", "left", "rear"))
