@@ -13,7 +13,7 @@ from internimage_perception.inference.frames import Frame
 from internimage_perception.inference.messages import frame_from_message
 from internimage_perception.inference.parameters import PerceptionParameters
 from internimage_perception.inference.sources import CameraSource
-from internimage_perception.nodes.quality import profile, publishers_of
+from internimage_perception.nodes.quality import all_latched, profile, publishers_of
 
 _TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 
@@ -56,17 +56,12 @@ class CameraInput:
         self._reliable = parameters.input_reliability == "reliable"
         self._images = self._subscribe()
         self._last_info: tuple[object, ...] | None = None
-        # Best effort: any publisher of CameraInfo can serve it.
-        self._info = (
-            node.create_subscription(
-                CameraInfo, source.info_topic, self._take_info, profile(reliable=False, depth=1)
-            )
-            if source.info_topic
-            else None
-        )
+        self._latched_info = False
+        self._info = self._subscribe_info() if source.info_topic else None
 
     def follow(self) -> int:
-        """Adopt the type and reliability that the publishers offer; returns how many there are."""
+        """Adopt the type and quality of service that the publishers offer; returns how many there are."""
+        self._follow_info()
         topic = self._node.resolve_topic_name(self.source.image_topic)
         count, reliable, types = publishers_of(self._node, topic)
         if count == 0:
@@ -98,6 +93,21 @@ class CameraInput:
     def _subscribe(self) -> Subscription:
         quality = profile(reliable=self._reliable, depth=self._parameters.input_depth)
         return self._node.create_subscription(self._type, self.source.image_topic, self._take_image, quality)
+
+    def _follow_info(self) -> None:
+        if self._info is None:
+            return
+        latched = all_latched(self._node, self._node.resolve_topic_name(self.source.info_topic))
+        # Who says it once, latched, would never be heard otherwise.
+        if latched is not None and latched != self._latched_info:
+            self._latched_info = latched
+            self._node.destroy_subscription(self._info)
+            self._info = self._subscribe_info()
+
+    def _subscribe_info(self) -> Subscription:
+        # Best effort: any publisher of CameraInfo can serve it.
+        quality = profile(reliable=self._latched_info, depth=1, latched=self._latched_info)
+        return self._node.create_subscription(CameraInfo, self.source.info_topic, self._take_info, quality)
 
     def _take_image(self, message: Image | CompressedImage) -> None:
         now_ns = self._node.get_clock().now().nanoseconds

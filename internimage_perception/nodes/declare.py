@@ -38,9 +38,11 @@ def read_parameters(node: Node, defaults: dict[str, Value] | None = None) -> Per
     checked = parameters_from({**(defaults or {}), **given})
     for name, (_, constraint) in constraints().items():
         value = getattr(checked, name)
-        if not node.has_parameter(name):
-            stored = list(value) if isinstance(value, tuple) else value
-            node.declare_parameter(name, stored, _descriptor(constraint, value), ignore_override=True)
+        if node.has_parameter(name):
+            # Declared from an override, it has neither description nor range, and could be set to no effect.
+            node.undeclare_parameter(name)
+        stored = list(value) if isinstance(value, tuple) else value
+        node.declare_parameter(name, stored, _descriptor(constraint, value), ignore_override=True)
     return checked
 
 

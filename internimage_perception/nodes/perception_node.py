@@ -4,9 +4,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 import rclpy
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # where Humble has it too
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.utilities import try_shutdown
+from rclpy.utilities import ok, try_shutdown
 
 from internimage_perception.errors import PerceptionError
 from internimage_perception.geometry import CameraModel, Rig
@@ -145,9 +146,11 @@ class PerceptionNode(LifecycleNode):
         ]
         self._health = Health(self, self._inputs, settings.stale_after_s, self._throttle)
         self._looks = 0
+        # Not by ROS time: without /clock nobody would say what is missing.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._watches = [
-            self.create_timer(_FIRST_LOOKS_S, lambda: self._guard(self._look)),
-            self.create_timer(_LATER_LOOKS_S, lambda: self._guard(self._report)),
+            self.create_timer(_FIRST_LOOKS_S, lambda: self._guard(self._look), clock=steady),
+            self.create_timer(_LATER_LOOKS_S, lambda: self._guard(self._report), clock=steady),
         ]
 
     def _make_pump(self, names: Sequence[str], host: SegmentationHost) -> SetPump:
@@ -202,6 +205,8 @@ class PerceptionNode(LifecycleNode):
     def _report(self) -> None:
         if self._health is None or self._pump is None or self._host is None:
             return
+        if self._now_ns() == 0:
+            self._complain("clock", "use_sim_time is set, but nothing came on /clock: no wait can end")
         publishers = {item.source.name: item.follow() for item in self._inputs}
         self._health.report(publishers, self._pump.stats, {"segmentation": self._host.worker})
         for item in self._inputs:
@@ -230,6 +235,9 @@ class PerceptionNode(LifecycleNode):
         self._complain(f"frame {camera}", f"{topic}: {reason}")
 
     def _task_failed(self, error: Exception) -> None:
+        if not self.context.ok():
+            # Shut down amid a set: it cannot be published any more, and nobody reads it.
+            return
         self._complain("task", f"segmentation failed on a set: {type(error).__name__}: {error}")
 
     def _refuse(self, reason: str) -> TransitionCallbackReturn:
@@ -248,13 +256,17 @@ def main(
     try:
         node = PerceptionNode(name, defaults)
         if node.parameters.auto_start and not node.start():
-            return 1
+            return 1 if ok() else 0
         rclpy.spin(node)
     except PerceptionError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201 - there may be no node to log with
         return 2
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        # A signal while the node starts takes the context away under it, which is no failure.
+        if ok():
+            raise
     finally:
         if node is not None:
             node.close()

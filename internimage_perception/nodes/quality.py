@@ -21,3 +21,15 @@ def publishers_of(node: Node, topic: str) -> tuple[int, bool, set[str]]:
         item.qos_profile.reliability == ReliabilityPolicy.RELIABLE for item in found
     )
     return len(found), reliable, {item.topic_type for item in found}
+
+
+def all_latched(node: Node, topic: str) -> bool | None:
+    """Return whether all publishers of `topic` keep their last message for later comers; None without any."""
+    found = [item.qos_profile for item in node.get_publishers_info_by_topic(topic)]
+    if not found:
+        return None
+    return all(
+        offer.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        and offer.reliability == ReliabilityPolicy.RELIABLE
+        for offer in found
+    )
