@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from internimage_perception.cli.replayed import Replayed, ReplayedMask
-from internimage_perception.errors import PerceptionError
+from internimage_perception.errors import BundleError, PerceptionError
+from internimage_perception.evaluation.confusion import unknown_id
 from internimage_perception.evaluation.figures import percent
 from internimage_perception.evaluation.pictures import side_by_side
 from internimage_perception.evaluation.segmentation import FrameScore, SegmentationScore
@@ -27,7 +28,8 @@ class Comparison:
         bundle: the model's classes.
 
     Raises:
-        PerceptionError: no mask has truth, no labelled pixel can be scored, or a truth file does not fit.
+        PerceptionError: no mask has truth, no labelled pixel can be scored, or a truth file or mask does not
+            fit.
     """
 
     def __init__(self, replayed: Replayed, truth: TruthFolder, bundle: Bundle) -> None:
@@ -59,6 +61,11 @@ class Comparison:
                 continue
             image_hw = self._replayed.image_hw[mask.camera]
             labels = read_truth(path, len(self._bundle.classes), image_hw)
+            if (unknown := unknown_id(mask.class_ids, len(self._bundle.classes))) is not None:
+                raise BundleError(
+                    f"the mask of {mask.camera} at {mask.stamp_ns} ns holds id {unknown}, but bundle "
+                    f"{self._bundle.root} lists the classes 0 to {len(self._bundle.classes) - 1}"
+                )
             self.score.add(mask.camera, mask.stamp_ns, mask.class_ids, labels, image_hw)
             self._scored[mask.camera, mask.stamp_ns] = mask.receive_ns
             if time.monotonic() - last > _SECONDS_BETWEEN_LINES:

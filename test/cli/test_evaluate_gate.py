@@ -1,5 +1,6 @@
 """The evaluation's gate, and what the evaluation refuses."""
 
+import dataclasses
 import re
 import shutil
 from collections.abc import Callable
@@ -9,11 +10,13 @@ import cv2
 import numpy as np
 import pytest
 from support.bags import expected_mask
-from support.evaluation import Bench, pixels, stamp, write_truth
+from support.evaluation import CAMERAS, Bench, pixels, stamp, write_truth
 
 from internimage_perception.cli.classes import read_classes
 from internimage_perception.cli.main import main
 from internimage_perception.evaluation.gate import Gate
+from internimage_perception.geometry import Rig, RigCamera
+from internimage_perception.inference.bundle import Bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -138,6 +141,23 @@ def another_model(bench: Bench, _: np.ndarray) -> list[str]:
     return bench.words("--replayed", str(bench.folder / "r"))
 
 
+def another_rig(bench: Bench, _: np.ndarray) -> list[str]:
+    assert main(["replay", *bench.words()[1:]]) == 0
+    cameras = {name: RigCamera(name=name, image_topic=f"/cam/{name}/image_raw") for name in CAMERAS}
+    Rig(cameras).save(bench.folder / "rig.yaml")
+    return bench.words("--replayed", str(bench.out), "--rig", str(bench.folder / "rig.yaml"))
+
+
+def too_few_classes(bench: Bench, _: np.ndarray) -> list[str]:
+    copy = bench.folder / "copy"
+    shutil.copytree(bench.bundle, copy)
+    bundle = Bundle.load(copy)
+    dataclasses.replace(bundle, classes=bundle.classes[:12]).write_manifest()
+    bench.bundle = copy
+    write_truth(bench.truth, lambda ids, *_: np.minimum(ids, 11))
+    return bench.words()
+
+
 REFUSED: dict[str, tuple[Callable[[Bench, np.ndarray], list[str]], list[str]]] = {
     "unknown id": (unknown_id, ["{label}", "id 13", "row 5, column 9", "0 to 12"]),
     "wrong size": (lambda bench, ids: damaged(bench, ids[:47]), ["{label}", "64x47", "64x48"]),
@@ -157,6 +177,8 @@ REFUSED: dict[str, tuple[Callable[[Bench, np.ndarray], list[str]], list[str]]] =
     "nothing labelled": (nothing_labelled, ["8 image(s) have truth, but no pixel", "255"]),
     "out holds other things": (foreign_output, ["which evaluate did not make"]),
     "replay of another model": (another_model, ["another model"]),
+    "replay with another rig": (another_rig, ["{folder}/out", "another rig", "--rig"]),
+    "too few classes": (too_few_classes, ["mask of front", "id 12", "0 to 11"]),
     "replay that is none": (
         lambda bench, _: bench.words("--replayed", str(bench.truth)),
         ["{truth}", "holds no replay"],
@@ -186,7 +208,7 @@ def check_refusal(
     assert main(words) == 1
     text = said.readouterr().err
     for word in expected:
-        assert word.format(label=label(bench), bag=bench.bag, truth=bench.truth) in text
+        assert word.format(label=label(bench), bag=bench.bag, truth=bench.truth, folder=bench.folder) in text
     assert "Traceback" not in text
     assert not (bench.out / "evaluation.html").exists()
 
