@@ -9,7 +9,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.utilities import ok, try_shutdown
 
-from internimage_perception.errors import PerceptionError
+from internimage_perception.errors import ConfigError, PerceptionError
 from internimage_perception.geometry import CameraModel, Rig
 from internimage_perception.inference.backends import create_backend
 from internimage_perception.inference.bundle import Bundle
@@ -45,7 +45,14 @@ class PerceptionNode(LifecycleNode):
     """
 
     def __init__(self, name: str = "perception", defaults: dict[str, Value] | None = None) -> None:
-        super().__init__(name, automatically_declare_parameters_from_overrides=True)
+        try:
+            super().__init__(name, automatically_declare_parameters_from_overrides=True)
+        except ValueError as error:
+            # rclpy's word for `image_topics: []`, which YAML cannot tell from no value.
+            if "PARAMETER_NOT_SET" not in str(error):
+                raise
+            message = "a parameter is given without a value or as an empty list; leave it out instead"
+            raise ConfigError(message) from error
         self.parameters: PerceptionParameters = read_parameters(self, defaults)
         self._throttle = Throttle()
         self._rarely = Throttle(period_s=30.0)

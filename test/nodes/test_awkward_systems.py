@@ -58,6 +58,13 @@ def test_given_parameters_are_described_and_cannot_be_changed_to_no_effect(
     assert (limits.from_value, limits.to_value) == (0.0, 10000.0)
 
 
+def test_an_empty_list_is_refused_in_words(bench: Bench, brightness_bundle: Path) -> None:
+    process = bench.start(bundle=str(brightness_bundle), image_topics=[])
+    assert process.process.wait(20) == 2
+    assert "as an empty list; leave it out" in process.log
+    assert "Traceback" not in process.log
+
+
 def test_simulated_time_without_a_clock_is_named(bench: Bench, brightness_bundle: Path) -> None:
     process = bench.start(
         bundle=str(brightness_bundle), backend="null", image_topics=["front=cam/x"], use_sim_time=True
