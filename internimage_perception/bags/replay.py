@@ -94,11 +94,11 @@ class Replay:
         rig = Rig.load(options.rig) if options.rig else None
         logged = read_set_log(options.set_log) if options.set_log else None
         with open_bags(options.bags) as reader:
-            sources = self._sources(reader, rig)
+            sources, absent = self._sources(reader, rig)
             # Checks the anchor before anything is written.
             RigCollector([item.name for item in sources], options.collector)
             lenses = LensMasks(rig)
-            warnings = learn_lenses(reader, sources, lenses)
+            warnings = [*absent, *learn_lenses(reader, sources, lenses)]
             state = ReplayState.open(options, bundle, sources)
             if state.complete is not None:
                 self._say(f"{options.out} holds this replay already, complete; nothing to do")
@@ -179,7 +179,8 @@ class Replay:
             # What ended the replay is the news; a full disk may have stopped the report too.
             self._say(f"warning: no report in {out}: {reason}")
 
-    def _sources(self, reader: BagReader, rig: Rig | None) -> list[CameraSource]:
+    def _sources(self, reader: BagReader, rig: Rig | None) -> tuple[list[CameraSource], list[str]]:
+        """Return the cameras, and warnings for those that the bags lack."""
         available = [topic.name for topic in reader.image_topics()]
         topics = list(self._options.topics)
         if rig is None and not topics:
@@ -199,9 +200,7 @@ class Replay:
                 f"{', '.join(available) or 'none'}; choose with --topics name=/topic"
             )
             raise BagError(message)
-        for item in missing:
-            self._say(f"warning: camera {item.name}: {item.image_topic} is not in the bag")
-        return sources
+        return sources, [f"camera {item.name}: {item.image_topic} is not in the bag" for item in missing]
 
 
 def _names(bags: Sequence[Path]) -> str:

@@ -57,6 +57,17 @@ def test_the_first_usable_camera_info_counts(tmp_path: Path, brightness_bundle: 
     ).valid_mask())  # fmt: skip
 
 
+def test_a_camera_of_the_rig_that_the_bag_lacks_is_in_the_report(
+    tmp_path: Path, brightness_bundle: Path
+) -> None:
+    bag = write_bag(tmp_path / "in", cameras=("front",), frames=2, focal=30.0)
+    cameras = {name: RigCamera(name=name, image_topic=f"/cam/{name}/image_raw") for name in ("front", "rear")}
+    Rig(cameras).save(tmp_path / "rig.yaml")
+    report = replay([bag], brightness_bundle, tmp_path / "out", rig=tmp_path / "rig.yaml")
+    assert "camera rear: /cam/rear/image_raw is not in the bag" in report["warnings"]
+    assert report["cameras"]["rear"]["missing_in_sets"] == 2
+
+
 def test_many_reasons_are_summed_up(tmp_path: Path, brightness_bundle: Path) -> None:
     good, data = cv2.imencode(".jpg", scene(0))
     assert good
