@@ -43,6 +43,9 @@ class CameraInput:
         complain: Callable[[str, str], None],
     ) -> None:
         self.source = source
+        # As `ros2 topic list` shows them: in the namespace, remapped.
+        self.topic = node.resolve_topic_name(source.image_topic)
+        self.info_topic = node.resolve_topic_name(source.info_topic) if source.info_topic else ""
         self.received = 0
         self.last_receive_ns: int | None = None
         self.info_seen = False
@@ -62,7 +65,7 @@ class CameraInput:
     def follow(self) -> int:
         """Adopt the type and quality of service that the publishers offer; returns how many there are."""
         self._follow_info()
-        topic = self._node.resolve_topic_name(self.source.image_topic)
+        topic = self.topic
         count, reliable, types = publishers_of(self._node, topic)
         if count == 0:
             return 0
@@ -97,7 +100,7 @@ class CameraInput:
     def _follow_info(self) -> None:
         if self._info is None:
             return
-        latched = all_latched(self._node, self._node.resolve_topic_name(self.source.info_topic))
+        latched = all_latched(self._node, self.info_topic)
         # Who says it once, latched, would never be heard otherwise.
         if latched is not None and latched != self._latched_info:
             self._latched_info = latched
@@ -119,10 +122,10 @@ class CameraInput:
                 frame = _converted(self._bridge, message, frame)
             self._on_frame(frame)
         except PerceptionError as error:
-            self._complain(self.source.image_topic, f"{self.source.image_topic}: {error}")
+            self._complain(self.topic, f"{self.topic}: {error}")
         except Exception as error:  # noqa: BLE001 - an exception that left a callback would end the process
             reason = f"unexpected {type(error).__name__}: {error}"
-            self._complain(self.source.image_topic, f"{self.source.image_topic}: {reason}")
+            self._complain(self.topic, f"{self.topic}: {reason}")
 
     def _take_info(self, message: CameraInfo) -> None:
         self.info_seen = True
@@ -134,10 +137,10 @@ class CameraInput:
         try:
             self._on_model(self.source.name, camera_from_info(message))
         except PerceptionError as error:
-            self._complain(self.source.info_topic, f"{self.source.info_topic}: {error}")
+            self._complain(self.info_topic, f"{self.info_topic}: {error}")
         except Exception as error:  # noqa: BLE001 - an exception that left a callback would end the process
             reason = f"unexpected {type(error).__name__}: {error}"
-            self._complain(self.source.info_topic, f"{self.source.info_topic}: {reason}")
+            self._complain(self.info_topic, f"{self.info_topic}: {reason}")
 
 
 def _lens_key(info: CameraInfo) -> tuple[object, ...]:

@@ -69,7 +69,7 @@ class Health:
     def _camera(
         self, item: CameraInput, publishers: int, stats: CameraStats, now_ns: int
     ) -> DiagnosticStatus:
-        name, topic = item.source.name, item.source.image_topic
+        name, topic = item.source.name, item.topic
         rate = item.received - self._before.get(name, 0)
         self._before[name] = item.received
         silent_ns = now_ns - (item.last_receive_ns or self._started_ns)
@@ -87,8 +87,8 @@ class Health:
                 self._node.get_logger().warning(hint)
         elif self._errors.get(name):
             level, text = _ERROR, f"{self._errors[name]} image(s) could not be used since the last report"
-        elif item.source.info_topic and not item.info_seen:
-            level, text = _WARN, f"images arrive, but no CameraInfo on {item.source.info_topic}"
+        elif item.info_topic and not item.info_seen:
+            level, text = _WARN, f"images arrive, but no CameraInfo on {item.info_topic}"
         unusable = self._errors.pop(name, 0)
         values = {
             "topic": topic, "publishers": publishers, "rate_hz": rate, "received": stats.received,

@@ -135,8 +135,10 @@ class PerceptionNode(LifecycleNode):
         # Checks the anchor before anything is announced.
         names = [source.name for source in self._sources]
         RigCollector(names, settings.collector_config())
+        cameras = ", ".join(
+            f"{source.name} ({self.resolve_topic_name(source.image_topic)})" for source in self._sources
+        )
         self._outputs = SegmentationPublishers(self, names, bundle, settings)
-        cameras = ", ".join(f"{source.name} ({source.image_topic})" for source in self._sources)
         self.get_logger().info(f"model {bundle.name} on {backend.name}; cameras: {cameras}")
 
     def _activate(self) -> None:
@@ -218,7 +220,7 @@ class PerceptionNode(LifecycleNode):
         self._health.report(publishers, self._pump.stats, {"segmentation": self._host.worker})
         for item in self._inputs:
             if item.received and item.source.name not in self._lenses.models:
-                name, topic = item.source.name, item.source.info_topic
+                name, topic = item.source.name, item.info_topic
                 reason = "masks cover the whole image until one arrives"
                 text = f"camera {name}: no CameraInfo on {topic} and no lens in the rig; {reason}"
                 if (hint := self._rarely(name, text)) is not None:
@@ -236,7 +238,8 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().error(text)
 
     def _bad_frame(self, camera: str, reason: str) -> None:
-        topic = next(source.image_topic for source in self._sources if source.name == camera)
+        source = next(source for source in self._sources if source.name == camera)
+        topic = self.resolve_topic_name(source.image_topic)
         if self._health is not None:
             self._health.count_error(camera)
         self._complain(f"frame {camera}", f"{topic}: {reason}")

@@ -104,7 +104,11 @@ def test_bad_images_are_named_and_survived(
     publisher.publish(image_message(scene(2), T0 + 2_000_000_000))
     bench.wait(lambda: len(masks) == 1, "the next good image's mask")
     np.testing.assert_array_equal(mask_of(masks[0]), expected_mask(scene(2)))
-    lines = [line for line in process.log.splitlines() if "cam/front/image_raw" in line and reason in line]
+    lines = [
+        line
+        for line in process.log.splitlines()
+        if f"{bench.namespace}/cam/front/image_raw" in line and reason in line
+    ]
     assert 1 <= len(lines) <= 3, process.log
     assert "Traceback" not in process.log
 
@@ -149,7 +153,9 @@ def test_camera_info_cuts_the_mask_to_the_lens(bench: Bench, brightness_bundle: 
     images.publish(image_message(scene(5), T0))
     bench.wait(lambda: len(masks) == 1, "the mask without a lens")
     assert 255 not in mask_of(masks[0])
-    bench.wait(lambda: "no CameraInfo on cam/front/camera_info" in process.log, "the complaint")
+    bench.wait(
+        lambda: f"no CameraInfo on {bench.namespace}/cam/front/camera_info" in process.log, "the complaint"
+    )
     info = CameraInfo(width=64, height=48, distortion_model="equidistant", d=[0.0] * 4)
     # An ideal f-theta lens: 180 degrees end 5 * pi / 2 = 7.85 px from the centre, pi at 15.7 px.
     info.k = [5.0, 0.0, 31.5, 0.0, 5.0, 23.5, 0.0, 0.0, 1.0]
@@ -180,7 +186,9 @@ def test_dead_camera_is_reported_and_the_others_go_on(bench: Bench, brightness_b
     bench.wait(lambda: len(masks) == 5, "masks of the living camera")
     bench.wait(lambda: len(bench.timings) == 5, "timings")
     assert all(list(item.missing) == ["left"] for item in bench.timings)
-    bench.wait(lambda: "camera left: no image on cam/left/image_raw" in process.log, "the hint")
+    bench.wait(
+        lambda: f"camera left: no image on {bench.namespace}/cam/left/image_raw" in process.log, "the hint"
+    )
     assert "0 publisher(s)" in process.log
     states = {
         status.name: status.message
@@ -188,7 +196,7 @@ def test_dead_camera_is_reported_and_the_others_go_on(bench: Bench, brightness_b
         for status in item.status
         if status.hardware_id.startswith(bench.namespace)
     }
-    assert "no image on cam/left/image_raw" in states["perception: camera left"]
+    assert f"no image on {bench.namespace}/cam/left/image_raw" in states["perception: camera left"]
     assert states["perception: task segmentation"] == "keeps up"
 
 
