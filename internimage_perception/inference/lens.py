@@ -48,8 +48,10 @@ class LensMasks:
         if camera in self._from_rig or self._models.get(camera) == model:
             return False
         self._models[camera] = model
-        for key in [key for key in self._cache if key[0] == camera]:
-            del self._cache[key]
+        # A copy of the keys, made in one step: a worker may be adding one.
+        for key in tuple(self._cache):
+            if key[0] == camera:
+                self._cache.pop(key, None)
         return True
 
     def blind(self, camera: str, image_hw: tuple[int, int], out_hw: tuple[int, int]) -> Mask | None:
@@ -86,5 +88,7 @@ class LensMasks:
         else:
             return None
         blind = np.where(visible, np.uint8(0), np.uint8(255))
-        self._cache[key] = blind
+        if self._models.get(camera) is model:
+            # Unless another lens was learned meanwhile.
+            self._cache[key] = blind
         return blind

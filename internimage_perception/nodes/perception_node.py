@@ -24,7 +24,7 @@ from internimage_perception.nodes.health import Health
 from internimage_perception.nodes.publishing import SegmentationPublishers
 from internimage_perception.nodes.pump import SetPump
 from internimage_perception.nodes.segmentation import SegmentationHost
-from internimage_perception.nodes.throttle import Throttle
+from internimage_perception.nodes.throttle import Throttle, kind_of
 
 _FIRST_LOOKS_S = 0.1
 _LATER_LOOKS_S = 1.0
@@ -242,7 +242,7 @@ class PerceptionNode(LifecycleNode):
         topic = self.resolve_topic_name(source.image_topic)
         if self._health is not None:
             self._health.count_error(camera)
-        self._complain(f"frame {camera}", f"{topic}: {reason}")
+        self._complain(f"frame {camera} {kind_of(reason)}", f"{topic}: {reason}")
 
     def _task_failed(self, error: Exception) -> None:
         if not self.context.ok():

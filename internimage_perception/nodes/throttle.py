@@ -1,7 +1,16 @@
 """Saying a thing once, not thirty times a second."""
 
+import re
 import time
 from collections.abc import Callable
+
+_MOST_KEYS = 256
+_KIND_LENGTH = 60
+
+
+def kind_of(reason: str) -> str:
+    """Return what a reason has in common with others of its kind: its beginning without numbers and names."""
+    return re.sub(r"\d+|'[^']*'", "#", reason)[:_KIND_LENGTH]
 
 
 class Throttle:
@@ -24,6 +33,10 @@ class Throttle:
         if now - self._last.get(key, -self._period) < self._period:
             self._held[key] = self._held.get(key, 0) + 1
             return None
+        if len(self._last) >= _MOST_KEYS:
+            # Whatever a broken camera makes up, memory stays flat.
+            self._last.clear()
+            self._held.clear()
         held = self._held.pop(key, 0)
         self._last[key] = now
         return f"{message} ({held} more like this)" if held else message

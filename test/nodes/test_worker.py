@@ -10,7 +10,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from internimage_perception.inference.frames import FrameSet
 from internimage_perception.nodes.pump import ReadySet
-from internimage_perception.nodes.throttle import Throttle
+from internimage_perception.nodes.throttle import Throttle, kind_of
 from internimage_perception.nodes.worker import TaskWorker
 
 
@@ -107,3 +107,13 @@ def test_throttle_says_once_and_counts_the_rest() -> None:
     assert throttle("a", "hello") is None
     now[0] = 5.1
     assert throttle("a", "hello") == "hello (2 more like this)"
+
+
+def test_reasons_of_one_kind_share_a_key_and_keys_stay_few() -> None:
+    short = [f"rgb8 image of 640x480 with step 1920 needs 921600 bytes, got {count}" for count in (1, 99)]
+    assert kind_of(short[0]) == kind_of(short[1]) != kind_of("image encoding 'x' is not supported")
+    assert kind_of("image encoding 'x' is not supported") == kind_of("image encoding 'yy' is not supported")
+    throttle = Throttle(5.0, lambda: 0.0)
+    for index in range(10_000):
+        throttle(f"key {index}", "said")
+    assert len(throttle._last) <= 256
