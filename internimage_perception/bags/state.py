@@ -3,11 +3,13 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from internimage_perception.errors import BagError
 from internimage_perception.files import write_text
+from internimage_perception.geometry import Rig
 from internimage_perception.inference.bundle import Bundle, sha256_of
 from internimage_perception.inference.sources import CameraSource
 
@@ -81,6 +83,7 @@ def _identity(options: "ReplayOptions", bundle: Bundle, sources: Sequence[Camera
         "bags": [[str(path.absolute()), _size(path)] for path in options.bags],
         "bundle": bundle.identity(),
         "rig": options.rig.read_text(encoding="utf-8") if options.rig else None,
+        "ego_masks": _ego_masks(options.rig) if options.rig else None,
         "cameras": [[item.name, item.image_topic] for item in sources],
         "backend": options.backend,
         "real_time": options.real_time,
@@ -89,6 +92,12 @@ def _identity(options: "ReplayOptions", bundle: Bundle, sources: Sequence[Camera
         "overlay_width": options.overlay_width,
         "confidence": options.confidence,
     }
+
+
+def _ego_masks(rig: Path) -> dict[str, str]:
+    """Return a fingerprint of each camera's ego mask; the rig's text names their files only."""
+    masks = {name: camera.ego_mask for name, camera in Rig.load(rig).cameras.items()}
+    return {name: sha256(mask.tobytes()).hexdigest()[:16] for name, mask in masks.items() if mask is not None}
 
 
 def _size(path: Path) -> int:

@@ -68,6 +68,22 @@ def test_a_camera_of_the_rig_that_the_bag_lacks_is_in_the_report(
     assert report["cameras"]["rear"]["missing_in_sets"] == 2
 
 
+def test_another_ego_mask_is_another_replay(tmp_path: Path, brightness_bundle: Path) -> None:
+    bag = write_bag(tmp_path / "in", cameras=("front",), frames=1)
+    mask = np.zeros((48, 64), np.bool_)
+    for rows in (10, 20):
+        mask[-rows:] = True
+        camera = RigCamera(name="front", image_topic="/cam/front/image_raw", ego_mask=mask)
+        Rig({"front": camera}).save(tmp_path / "rig.yaml")
+        options = {"rig": tmp_path / "rig.yaml"}
+        if rows == 20:
+            with pytest.raises(BagError, match="another replay"):
+                replay([bag], brightness_bundle, tmp_path / "out", **options)
+            options["overwrite"] = True
+        replay([bag], brightness_bundle, tmp_path / "out", **options)
+        assert (only_mask(tmp_path / "out") == 255).sum() == rows * 64
+
+
 def test_many_reasons_are_summed_up(tmp_path: Path, brightness_bundle: Path) -> None:
     good, data = cv2.imencode(".jpg", scene(0))
     assert good
