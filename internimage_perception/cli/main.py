@@ -33,21 +33,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((word for word in words if not word.startswith("-")), None)
-    for name, summary in _COMMANDS.items():
-        child = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        # Only the chosen command's module is imported: a vehicle computer lacks what others need.
-        if name == chosen:
-            module = importlib.import_module(f"internimage_perception.cli.{name.replace('-', '_')}")
-            module.add_arguments(child)
-            child.set_defaults(run=module.run)
-    options = parser.parse_args(words)
     try:
+        for name, summary in _COMMANDS.items():
+            child = commands.add_parser(
+                name, help=summary, description=summary[0].upper() + summary[1:] + "."
+            )
+            # Only the chosen command's module is imported: a vehicle computer lacks what others need.
+            if name == chosen:
+                module = importlib.import_module(f"internimage_perception.cli.{name.replace('-', '_')}")
+                module.add_arguments(child)
+                child.set_defaults(run=module.run)
+        options = parser.parse_args(words)
         return int(options.run(options))
     except PerceptionError as error:
-        print(f"internimage-perception {options.command}: {error}", file=sys.stderr)
+        print(f"internimage-perception {chosen}: {error}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        print(f"internimage-perception {options.command}: interrupted", file=sys.stderr)
+        print(f"internimage-perception {chosen}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output (head, less) has gone; that is no failure.
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        print(f"internimage-perception {options.command}: {reason}", file=sys.stderr)
+        print(f"internimage-perception {chosen}: {reason}", file=sys.stderr)
         return EXIT_FAILED
 
 
