@@ -14,6 +14,7 @@ _COMMANDS = {
     "evaluate": "say how well bags with known truth are segmented; thresholds become an exit code",
     "inspect": "say what a bag, a model bundle or a rig file holds",
     "bundle": "make a model bundle from an architecture and weights",
+    "scene": "record a drive along a generated street, with the truth beside it",
     "demo": "generate a four-fisheye bag, a model, and replay them",
     "demo-real": "replay every bag and image set of a folder of real data",
     "parameters": "list the parameters of the nodes",

@@ -67,17 +67,17 @@ class CameraBagWriter(AbstractContextManager["CameraBagWriter"]):
         """
         item = self._rig.camera(camera)
         if self._transforms_pending:
-            self._writer.write(_TF_STATIC, _transforms(self._rig, stamp_ns), receive_ns)
+            self._writer.write(_TF_STATIC, static_transforms(self._rig, stamp_ns), receive_ns)
             self._transforms_pending = False
         header = make_header(stamp_ns, item.frame_id)
         if item.image_topic.endswith("/compressed"):
-            message = _compressed_image(header, image)
+            message = compressed_image(header, image)
         elif isinstance(image, bytes):
             raise BagError(
                 f"camera {camera}: {item.image_topic} takes pixels; end it in /compressed for files"
             )
         else:
-            message = _raw_image(header, image)
+            message = raw_image(header, image)
         self._writer.write(item.image_topic, message, receive_ns)
         if item.camera is not None and item.info_topic:
             self._writer.write(item.info_topic, camera_info(header, item.camera), receive_ns)
@@ -98,7 +98,8 @@ def camera_info(header: object, lens: CameraModel) -> object:
     )  # fmt: skip
 
 
-def _raw_image(header: object, image: npt.NDArray[np.uint8]) -> object:
+def raw_image(header: object, image: npt.NDArray[np.uint8]) -> object:
+    """Return the sensor_msgs/Image, bgr8, of an RGB image."""
     bgr = np.ascontiguousarray(image[..., ::-1])
     height, width = bgr.shape[:2]
     return make_message(
@@ -107,7 +108,8 @@ def _raw_image(header: object, image: npt.NDArray[np.uint8]) -> object:
     )  # fmt: skip
 
 
-def _compressed_image(header: object, image: npt.NDArray[np.uint8] | bytes) -> object:
+def compressed_image(header: object, image: npt.NDArray[np.uint8] | bytes) -> object:
+    """Return the sensor_msgs/CompressedImage of an RGB image (as JPEG) or of the bytes of a file."""
     if isinstance(image, bytes):
         data = np.frombuffer(image, np.uint8)
     else:
@@ -116,7 +118,8 @@ def _compressed_image(header: object, image: npt.NDArray[np.uint8] | bytes) -> o
     return make_message(COMPRESSED_IMAGE, header=header, format=form, data=data)
 
 
-def _transforms(rig: Rig, stamp_ns: int) -> object:
+def static_transforms(rig: Rig, stamp_ns: int) -> object:
+    """Return the tf2_msgs/TFMessage of the cameras whose pose is known."""
     transforms = []
     for item in rig.cameras.values():
         if (pose := item.base_from_camera) is None:

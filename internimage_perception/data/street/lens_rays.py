@@ -1,6 +1,6 @@
 """Rays of a lens: the centre of every pixel exactly, further samples within it by differences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -29,6 +29,17 @@ class LensRays:
     rays: tuple[Singles, ...]
     angle: Singles
     eccentricity: Singles
+    _turned: dict[bytes, list[Singles]] = field(default_factory=dict, init=False, repr=False)
+
+    def turned(self, base_from_camera: npt.NDArray[np.float64]) -> list[Singles]:
+        """Return the rays of every sample in the base frame; those of the last pose are kept."""
+        turn = base_from_camera[:3, :3].astype(np.float32)
+        key = turn.tobytes()
+        if key not in self._turned:
+            self._turned.clear()
+            # Not `@`: in products this small, a linear algebra library's threads only wait for each other.
+            self._turned[key] = [np.einsum("nj,ij->ni", sample, turn) for sample in self.rays]
+        return list(self._turned[key])
 
 
 @lru_cache(maxsize=16)

@@ -60,16 +60,17 @@ def render(
     """
     lens = lens_rays(camera, samples)
     origin = base_from_camera[:3, 3].astype(np.float32)
-    turn = base_from_camera[:3, :3].astype(np.float32).T
     shape = (camera.height, camera.width)
-    centre = lens.rays[0] @ turn
+    centre, *others = lens.turned(base_from_camera)
     hits = cast(moment, origin, centre)
     light = _shade(moment, origin, centre, hits, lens.angle)
     if samples > 1:
         keys = _surface_keys(moment)
-        chosen = _borders(keys[hits.triangle], lens, shape) if adaptive else np.arange(len(lens.pixels))
-        rays = [sample[chosen] @ turn for sample in lens.rays[1:]]
-        _smooth(moment, origin, light, hits, chosen, rays, lens, keys)
+        chosen = np.arange(len(lens.pixels))
+        if adaptive:
+            chosen = _borders(keys[hits.triangle], lens, shape)
+            others = [sample[chosen] for sample in others]
+        _smooth(moment, origin, light, hits, chosen, others, lens, keys)
     image = _develop(light, lens, shape, moment.appearance, rng)
     return _labelled(moment, image, hits, lens, shape)
 

@@ -70,7 +70,7 @@ def sky(moment: Moment, rays: Singles) -> Singles:
         cover = np.clip(noise[:, 1:] * 0.5 + 0.2, -0.3, 1.0) * np.float32(look.clouds)
         color += cover * (look.horizon * 1.1 - color * 0.3) * np.clip(rays[:, 2:] * 4.0, 0.0, 1.0)
     if look.glow > 0.0:
-        toward = np.maximum(rays @ moment.sun, 0.0)
+        toward = np.maximum(np.einsum("ij,j->i", rays, moment.sun), 0.0)
         color += look.sun_light * (np.float32(look.glow) * (toward**8 * 0.15 + toward**400 * 4.0))[:, None]
     return np.maximum(color, 0.0).astype(np.float32)
 
@@ -94,7 +94,7 @@ def surface(moment: Moment, origin: Singles, rays: Singles, hits: Hits, angle: S
     part = scene.part[hits.triangle]
     rows = scene.materials[part]
     albedo = _albedo(moment, rows, _surface_coordinates(moment, hits), foot)
-    lit = np.maximum(normal @ moment.sun, 0.0)
+    lit = np.maximum(np.einsum("ij,j->i", normal, moment.sun), 0.0)
     point = origin + rays * hits.distance[:, None]
     towards = np.flatnonzero(lit > 0.0)
     if towards.size and float(look.sun_light.max()) > 0.0:

@@ -53,6 +53,15 @@ class StreetObject:
 
 
 @dataclass(frozen=True, eq=False)
+class Motion:
+    """Pose of the own car in the street frame, its speed, m/s, and yaw rate, rad/s."""
+
+    street_from_base: Floats
+    speed: float
+    yaw_rate: float
+
+
+@dataclass(frozen=True, eq=False)
 class Moment:
     """The street around the car at one time; everything is in `base_link` unless it says otherwise.
 
@@ -91,7 +100,7 @@ class Moment:
     @cached_property
     def caster(self) -> rtcore_scene.EmbreeScene:
         """Embree's scene of the triangles; the hit's `primID` is the triangle's index."""
-        return _embree(self.corners)
+        return embree_scene(self.corners)
 
     @cached_property
     def sun(self) -> Singles:
@@ -122,7 +131,8 @@ def moment_of(
     return Moment(0.0, np.eye(4), 0.0, 0.0, compile_pieces(pieces), (), look, noise)
 
 
-def _embree(corners: Singles) -> rtcore_scene.EmbreeScene:
+def embree_scene(corners: Singles) -> rtcore_scene.EmbreeScene:
+    """Return Embree's scene of triangles, float32 (n, 3, 3)."""
     scene = rtcore_scene.EmbreeScene()
     TriangleMesh(scene, np.ascontiguousarray(corners))
     return scene
@@ -174,6 +184,15 @@ class Street:
         """Return the 4x4 pose of the own car, rear axle on the ground, in the street frame."""
         return self.route.pose(self.speed_mps * time_s, self.section.lanes[self._lane][0])
 
+    def motion(self, time_s: float) -> Motion:
+        """Return where the own car is and how it moves, without building anything."""
+        step = 0.05
+        before, after = self.ego_pose(time_s - step)[:3], self.ego_pose(time_s + step)[:3]
+        speed = float(np.linalg.norm(after[:, 3] - before[:, 3])) / (2 * step)
+        turned = np.arctan2(after[1, 0], after[0, 0]) - np.arctan2(before[1, 0], before[0, 0])
+        yaw_rate = float(np.arctan2(np.sin(turned), np.cos(turned))) / (2 * step)
+        return Motion(self.ego_pose(time_s), speed, yaw_rate)
+
     def at(
         self, time_s: float, *, ego: EgoShape | None = None, appearance: Appearance | None = None
     ) -> Moment:
@@ -203,14 +222,10 @@ class Street:
             StreetObject(m.instance_id, m.class_id, base_from_street @ m.pose, turn @ m.velocity, m.size)
             for m in moving
         ]
-        step = 0.05
-        before, after = self.ego_pose(time_s - step)[:3], self.ego_pose(time_s + step)[:3]
-        speed = float(np.linalg.norm(after[:, 3] - before[:, 3])) / (2 * step)
-        turned = np.arctan2(after[1, 0], after[0, 0]) - np.arctan2(before[1, 0], before[0, 0])
-        yaw_rate = float(np.arctan2(np.sin(turned), np.cos(turned))) / (2 * step)
+        motion = self.motion(time_s)
         return Moment(
-            time_s, street_from_base, speed, yaw_rate, scene, tuple(objects), appearance or self._appearance,
-            self._textures,
+            time_s, street_from_base, motion.speed, motion.yaw_rate, scene, tuple(objects),
+            appearance or self._appearance, self._textures,
         )  # fmt: skip
 
     def _block(self, index: int) -> Block:

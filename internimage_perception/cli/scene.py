@@ -1,0 +1,126 @@
+"""`internimage-perception scene`: a drive along a generated street as a bag, with the truth beside it."""
+
+import argparse
+import dataclasses
+import re
+import sys
+import time
+from pathlib import Path
+
+from internimage_perception.errors import ConfigError
+from internimage_perception.geometry import Rig
+from internimage_perception.resources import share_path
+
+_RIG = "config/rigs/four_fisheye.yaml"
+_SIDES = (32, 4096)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder for bag, truth and rig"
+    )
+    parser.add_argument(
+        "--rig", type=Path, metavar="FILE", help=f"cameras with lens and pose (default: {_RIG})"
+    )
+    parser.add_argument("--frames", type=int, default=100, help="images per camera (default 100)")
+    parser.add_argument("--seed", type=int, default=0, help="of the street and the cameras' noise")
+    parser.add_argument(
+        "--split", choices=("train", "test"), default="train",
+        help="held-out streets (test) share no seed, texture or family of shapes with training",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rate", type=float, default=10.0, metavar="HZ", help="images per second (default 10)"
+    )
+    parser.add_argument("--speed", type=float, default=8.0, metavar="M/S", help="of the car (default 8)")
+    parser.add_argument("--size", metavar="WxH", help="size of the images instead of the rig's")
+    parser.add_argument("--samples", type=int, choices=(1, 4), default=4, help="rays per pixel (default 4)")
+    parser.add_argument("--compressed", action="store_true", help="JPEG instead of raw images")
+    parser.add_argument("--workers", type=int, default=1, help="processes that render (default 1)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Record the drive, or go on with it, and say where it lies."""
+    for name, lowest in (("frames", 1), ("seed", 0), ("workers", 1)):
+        if (value := int(getattr(options, name))) < lowest:
+            raise ConfigError(f"--{name} is {value}; it must be {lowest} or more")
+    if not 0.1 <= options.rate <= 1000.0:
+        raise ConfigError(f"--rate is {options.rate}; it must be from 0.1 to 1000 images per second")
+    if not 0.0 <= options.speed <= 40.0:
+        raise ConfigError(f"--speed is {options.speed}; it must be from 0 to 40 m/s")
+    try:
+        from internimage_perception.data.street import recording  # noqa: PLC0415  # needs the extra `sim`
+    except ImportError as error:
+        raise ConfigError(
+            f"{error}: the street needs the extra `sim`; pip install 'internimage_perception[sim]'"
+        ) from error
+    rig = Rig.load(options.rig or share_path(_RIG))
+    if options.size:
+        rig = _resized(rig, options.size)
+    spec = recording.RecordingSpec(
+        seed=options.seed, split=options.split, frames=options.frames, rate_hz=options.rate,
+        speed_mps=options.speed, samples=options.samples, compressed=options.compressed,
+    )  # fmt: skip
+    progress = _SceneProgress(options.frames, len(rig.cameras))
+    start = time.monotonic()
+    try:
+        recording.record_street(options.out, rig, spec, workers=options.workers, on_set=progress)
+    finally:
+        progress.close()
+    cameras = ", ".join(rig.cameras)
+    print(f"{options.frames} images each of {cameras} ({time.monotonic() - start:.1f} s)")
+    print(f"bag: {options.out / recording.BAG_FOLDER}")
+    print(f"truth: {options.out / recording.TRUTH_FOLDER}")
+    print(f"rig: {options.out / recording.RIG_FILE}")
+    return 0
+
+
+def _resized(rig: Rig, text: str) -> Rig:
+    match = re.fullmatch(r"(\d+)x(\d+)", text.strip().lower())
+    low, high = _SIDES
+    if match is None or not all(low <= int(side) <= high for side in match.groups()):
+        raise ConfigError(f"--size is {text!r}; write WIDTHxHEIGHT in pixels, each from {low} to {high}")
+    width, height = int(match[1]), int(match[2])
+    cameras = {
+        name: dataclasses.replace(
+            item,
+            ego_mask=None,
+            camera=item.camera.resized(width, height) if item.camera is not None else None,
+        )
+        for name, item in rig.cameras.items()
+    }
+    return Rig(cameras, rig.base_frame)
+
+
+class _SceneProgress:
+    """Says how far the recording has come: in place on a terminal, every ten seconds elsewhere."""
+
+    def __init__(self, sets: int, cameras: int) -> None:
+        self._sets, self._cameras = sets, cameras
+        self._start = self._last = time.monotonic()
+        self._first: int | None = None
+        self._tty = sys.stderr.isatty()
+
+    def __call__(self, done: int) -> None:
+        if self._first is None:
+            self._first = done
+            if 0 < done < self._sets:
+                print(f"going on behind {done} of {self._sets} images per camera", file=sys.stderr)
+            return
+        now = time.monotonic()
+        if not self._tty and now - self._last < 10.0:
+            return
+        self._last = now
+        rate = (done - self._first) / max(now - self._start, 1e-9)
+        left = (self._sets - done) / max(rate, 1e-9)
+        text = (
+            f"{done}/{self._sets} images per camera, {rate * self._cameras:.1f} images/s, {left:.0f} s left"
+        )
+        sys.stderr.write(f"\r{text}\x1b[K" if self._tty else text + "\n")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """End the line."""
+        if self._tty:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
