@@ -43,12 +43,16 @@ def start(context: LaunchContext, share: Path) -> list[Node]:
 def generate_launch_description() -> LaunchDescription:
     """Return the description: arguments, transport profile, node."""
     share = Path(get_package_share_directory("internimage_perception"))
-    actions = [
+    actions: list[DeclareLaunchArgument | SetEnvironmentVariable] = [
         DeclareLaunchArgument(name, default_value=default, description=description)
         for name, (default, description) in ARGUMENTS.items()
     ]
     # Without it Fast DDS silently drops most large best-effort images; a profile of the user's goes first.
-    if "FASTRTPS_DEFAULT_PROFILES_FILE" not in os.environ:
-        profile = str(share / "config" / "fastdds.xml")
-        actions.append(SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile))
+    # Kilted reads the second name, older distributions the first.
+    profile = str(share / "config" / "fastdds.xml")
+    actions += [
+        SetEnvironmentVariable(name, profile)
+        for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+        if name not in os.environ
+    ]
     return LaunchDescription([*actions, OpaqueFunction(function=start, args=[share])])

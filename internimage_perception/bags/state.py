@@ -80,7 +80,7 @@ def _identity(options: "ReplayOptions", bundle: Bundle, sources: Sequence[Camera
     """Return everything that decides what the results are, as JSON gives it back."""
     config = options.collector
     return {
-        "bags": [[str(path.absolute()), _size(path)] for path in options.bags],
+        "bags": [[str(path.absolute()), _stamp_of(path)] for path in options.bags],
         "bundle": bundle.identity(),
         "rig": options.rig.read_text(encoding="utf-8") if options.rig else None,
         "ego_masks": _ego_masks(options.rig) if options.rig else None,
@@ -100,10 +100,10 @@ def _ego_masks(rig: Path) -> dict[str, str]:
     return {name: sha256(mask.tobytes()).hexdigest()[:16] for name, mask in masks.items() if mask is not None}
 
 
-def _size(path: Path) -> int:
-    if path.is_dir():
-        return sum(item.stat().st_size for item in sorted(path.rglob("*")) if item.is_file())
-    return path.stat().st_size
+def _stamp_of(path: Path) -> list[int]:
+    """Return size and time of the last change: a bag of the same name may be another recording."""
+    files = [item.stat() for item in path.rglob("*") if item.is_file()] if path.is_dir() else [path.stat()]
+    return [sum(item.st_size for item in files), max((item.st_mtime_ns for item in files), default=0)]
 
 
 def _is_torn_state(path: Path) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from internimage_perception.errors import CalibrationError
-from internimage_perception.geometry import CameraModel, Rig
+from internimage_perception.geometry import CameraModel, Rig, RigCamera
 
 Mask = npt.NDArray[np.uint8]
 
@@ -82,7 +82,8 @@ class LensMasks:
         if self._rig is not None and in_rig and (model is None or camera in self._from_rig):
             visible = self._rig.visible_mask(camera, out_hw[1], out_hw[0])
         elif model is not None:
-            visible = model.resized(out_hw[1], out_hw[0]).valid_mask()
+            # Sampled like the rig's, so that one lens has one edge, wherever it was described.
+            visible = RigCamera(name=camera, image_topic="", camera=model).visible_mask(out_hw[1], out_hw[0])
             if self._rig is not None and in_rig:
                 visible = visible & self._rig.visible_mask(camera, out_hw[1], out_hw[0])
         else:

@@ -48,6 +48,7 @@ class CameraInput:
         self.info_topic = node.resolve_topic_name(source.info_topic) if source.info_topic else ""
         self.received = 0
         self.last_receive_ns: int | None = None
+        self.last_age_ns = 0
         self.info_seen = False
         self._node = node
         self._parameters = parameters
@@ -118,6 +119,7 @@ class CameraInput:
         self.last_receive_ns = now_ns
         try:
             frame = frame_from_message(message, self.source.name, now_ns)
+            self.last_age_ns = now_ns - frame.stamp_ns
             if self._bridge is not None:
                 frame = _converted(self._bridge, message, frame)
             self._on_frame(frame)

@@ -1,6 +1,7 @@
 """What the node says of itself: /diagnostics, and hints when images do not come."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.lifecycle import LifecycleNode
@@ -16,6 +17,8 @@ _OK, _WARN, _ERROR, _STALE = (
     DiagnosticStatus.ERROR,
     DiagnosticStatus.STALE,
 )
+_ODD_AGE_NS = 1_000_000_000
+"""Images older than this when they arrive speak of a wrong clock or a slow link."""
 
 
 class Health:
@@ -89,13 +92,21 @@ class Health:
             level, text = _ERROR, f"{self._errors[name]} image(s) could not be used since the last report"
         elif item.info_topic and not item.info_seen:
             level, text = _WARN, f"images arrive, but no CameraInfo on {item.info_topic}"
+        elif abs(item.last_age_ns) > _ODD_AGE_NS:
+            side = "before" if item.last_age_ns > 0 else "after"
+            text = (
+                f"images are stamped {abs(item.last_age_ns) * 1e-9:.1f} s {side} they arrive: check its clock"
+            )
+            level = _WARN
         unusable = self._errors.pop(name, 0)
         values = {
-            "topic": topic, "publishers": publishers, "rate_hz": rate, "received": stats.received,
-            "collected": stats.collected, "unusable": unusable, "duplicates": stats.duplicates,
-            "out_of_order": stats.out_of_order, "zero_stamps": stats.zero_stamps,
-            "future_stamps": stats.future_stamps, "time_jumps": stats.time_jumps, "skipped": stats.skipped,
-        }  # fmt: skip
+            "topic": topic,
+            "publishers": publishers,
+            "rate_hz": rate,
+            "stamp_age_ms": round(item.last_age_ns * 1e-6, 1),
+            "unusable": unusable,
+            **{field.name: getattr(stats, field.name) for field in fields(stats)},
+        }
         return self._status(f"camera {name}", level, text, values)
 
     def _worker(self, name: str, worker: TaskWorker) -> DiagnosticStatus:

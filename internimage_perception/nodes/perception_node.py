@@ -64,6 +64,7 @@ class PerceptionNode(LifecycleNode):
         self._host: SegmentationHost | None = None
         self._pump: SetPump | None = None
         self._health: Health | None = None
+        self._activated = False
         self._looks = 0
         self._watches: list[rclpy.timer.Timer] = []
 
@@ -146,8 +147,15 @@ class PerceptionNode(LifecycleNode):
         settings = self.parameters
         names = [source.name for source in self._sources]
         self._host = SegmentationHost(
-            self, self._task, self._outputs, settings, self._bad_frame, self._task_failed
+            self,
+            self._task,
+            self._outputs,
+            settings,
+            self._bad_frame,
+            self._task_failed,
+            append_log=self._activated,
         )
+        self._activated = True
         self._pump = self._make_pump(names, self._host)
         self._inputs = [
             CameraInput(self, source, settings, self._pump.add, self._learn, self._complain)

@@ -30,6 +30,7 @@ class SegmentationHost:
         parameters: queue, rate, priority, set log.
         on_bad_frame: takes (camera, reason) of frames that could not be used.
         on_error: takes exceptions of the task itself.
+        append_log: the set log goes on after an earlier activation of this process.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class SegmentationHost:
         parameters: PerceptionParameters,
         on_bad_frame: Callable[[str, str], None],
         on_error: Callable[[Exception], None],
+        *,
+        append_log: bool = False,
     ) -> None:
         self._node = node
         self._task = task
         self._publishers = publishers
         self._on_bad_frame = on_bad_frame
-        self._log = _open_log(parameters.set_log)
+        self._log = _open_log(parameters.set_log, append=append_log)
         self.worker = TaskWorker(
             "segmentation",
             self._process,
@@ -110,10 +113,10 @@ def _timings(
     )
 
 
-def _open_log(path: str) -> TextIO | None:
+def _open_log(path: str, *, append: bool) -> TextIO | None:
     if not path:
         return None
     try:
-        return Path(path).open("w", encoding="utf-8")
+        return Path(path).open("a" if append else "w", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot write set_log {path}: {error.strerror}") from error

@@ -165,7 +165,7 @@ def test_fixed_rate(tmp_path: Path, brightness_bundle: Path) -> None:
         assert item["frames_out"] + item["dropped"]["skipped"] == 20
 
 
-RUN = "import sys; from internimage_perception.cli.main import main; sys.exit(main(sys.argv[1:]))"
+RUN = "import sys; from internimage_perception.cli.main import main; sys.exit(main())"
 
 
 def start_replay(bag: Path, bundle: Path, out: Path) -> subprocess.Popen:
@@ -214,13 +214,14 @@ def test_kill_and_resume_equal_an_uninterrupted_run(
     assert not list(out.rglob("*.part*"))
 
 
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_keeps_and_marks_what_is_finished(
-    tmp_path: Path, brightness_bundle: Path, long_bag: Path
+    tmp_path: Path, brightness_bundle: Path, long_bag: Path, end: signal.Signals
 ) -> None:
     out = tmp_path / "out"
     process = start_replay(long_bag, brightness_bundle, out)
     wait_for_segments(process, out, 2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(end)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in said and "Traceback" not in said

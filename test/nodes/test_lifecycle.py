@@ -1,5 +1,6 @@
 """Lifecycle transitions, and topics that exist only for who listens."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,12 @@ class Manager:
 def test_every_transition_and_masks_only_while_active(bench: Bench, brightness_bundle: Path) -> None:
     masks = bench.listen("front")
     publisher = bench.publisher("/cam/front/image_raw")
+    log = bench.folder / "sets.jsonl"
     process = bench.start(
-        bundle=str(brightness_bundle), image_topics=["front=cam/front/image_raw"], auto_start=False
+        bundle=str(brightness_bundle),
+        image_topics=["front=cam/front/image_raw"],
+        auto_start=False,
+        set_log=str(log),
     )
     manager = Manager(bench)
     assert manager.state == State.PRIMARY_STATE_UNCONFIGURED
@@ -60,6 +65,8 @@ def test_every_transition_and_masks_only_while_active(bench: Bench, brightness_b
         assert bench.timings[-1].set_index == 0
         assert manager.change(Transition.TRANSITION_DEACTIVATE)
         bench.wait(lambda: publisher.get_subscription_count() == 0, "the end of the subscription")
+    # The log of an earlier activation is not lost.
+    assert [json.loads(line)["frames"]["front"] for line in log.read_text().splitlines()] == [T0, T0 + 1]
     assert manager.change(Transition.TRANSITION_CLEANUP)
     assert manager.state == State.PRIMARY_STATE_UNCONFIGURED
     assert manager.change(Transition.TRANSITION_CONFIGURE)
