@@ -94,6 +94,8 @@ def record_street(
     metadata = {_KEY: described}
     with SegmentedBagWriter(folder / BAG_FOLDER, metadata=metadata) as bag:
         rig.save(folder / RIG_FILE)
+        for leftover in (folder / TRUTH_FOLDER).rglob(".*.part"):
+            leftover.unlink(missing_ok=True)
         done = int(bag.notes[-1]) if bag.notes else 0
         on_set(done)
         drive = _Drive(bag, rig, spec)

@@ -148,8 +148,11 @@ def test_interrupted_recording_goes_on_to_the_same_bytes(rig, tmp_path, monkeypa
 
     with pytest.raises(KeyboardInterrupt):
         record_street(tmp_path / "part", rig, SPEC, on_set=stop)
+    torn = tmp_path / "part" / "truth" / "objects" / ".1.json.abc.part"
+    torn.write_text("torn by a kill")
     rest = []
     record_street(tmp_path / "part", rig, SPEC, on_set=rest.append)
+    assert not torn.exists()
     assert calls == [0, 1, 2, 3] and rest == [2, 3, 4, 5]
     assert digests(tmp_path / "part") == digests(tmp_path / "whole")
     again = []
@@ -246,10 +249,9 @@ def test_command_records_and_explains_wrong_options(tmp_path, capsys) -> None:
     assert set(content["cameras"]) == {"front", "left", "rear", "right"}
     assert main([*words, "--seed", "1"]) == 1
     assert "scene: " in capsys.readouterr().err
-    for wrong, said in ((["--frames", "0"], "--frames"), (["--size", "9x9"], "--size"), (["--rate", "0"], "--rate"),
-                        (["--seed", "-1"], "--seed"), (["--speed", "99"], "--speed")):  # fmt: skip
-        assert main(["scene", "--out", str(tmp_path / "no"), *wrong]) == 1
-        assert said in capsys.readouterr().err
+    for option, value in (("frames", "0"), ("size", "9x9"), ("rate", "0"), ("seed", "-1"), ("speed", "99")):
+        assert main(["scene", "--out", str(tmp_path / "no"), f"--{option}", value]) == 1
+        assert f"--{option} is" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
 
 
