@@ -1,23 +1,22 @@
 """Measure how fast the synthetic street renders on one core: seconds of processor time, not of the clock.
 
-    python bench/bench_street.py [--streets 3] [--out FILE]
+    python bench/bench_street.py [--streets 3]
 
 Others on the machine hardly change processor time; more of them still cost caches and clock rate.
 """
 
 import argparse
-import json
 import os
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import cv2
 import numpy as np
+from results import save
 
 from internimage_perception.data.street.render import render
 from internimage_perception.data.street.rig_view import fit_ego, lens_of
@@ -77,15 +76,11 @@ def measure(streets: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Measure and print JSON; `--out` writes it too."""
+    """Measure and write the results down."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streets", type=int, default=3)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    text = json.dumps(measure(options.streets), indent=1) + "\n"
-    print(text, end="")
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
+    save("street", measure(options.streets))
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ of its 3x3 neighbourhood, trained on streets of the training split and tested on
 """
 
 import argparse
-import json
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from results import save
 
 from internimage_perception.data.street.samples import random_samples
 from internimage_perception.data.street.seeds import Split
@@ -73,7 +73,7 @@ def per_class_iou(
 
 
 def main() -> None:
-    """Train, test, and print the result as JSON, for pixels weighted as they come and by class."""
+    """Train, test, and write the result down, for pixels weighted as they come and by class."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streets", type=int, default=24, help="per split")
     parser.add_argument("--views", type=int, default=6, help="pictures per street")
@@ -102,7 +102,7 @@ def main() -> None:
                 "miou13": round(float(np.nanmean(iou)), 4),
                 "per_class": [round(float(v), 3) for v in iou],
             }
-    print(json.dumps(result, indent=1))
+    save("street_color_baseline", {"streets": options.streets, "views": options.views, "scores": result})
 
 
 if __name__ == "__main__":
