@@ -75,8 +75,8 @@ def per_class_iou(
 def main() -> None:
     """Train, test, and write the result down, for pixels weighted as they come and by class."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--streets", type=int, default=24, help="per split")
-    parser.add_argument("--views", type=int, default=6, help="pictures per street")
+    parser.add_argument("--streets", type=int, default=30, help="per split")
+    parser.add_argument("--views", type=int, default=4, help="pictures per street")
     options = parser.parse_args()
     rng = np.random.default_rng(1)
     xs, ys = [], []
