@@ -2,15 +2,13 @@
 
 import argparse
 import re
-import sys
 import time
 from pathlib import Path
 
-from internimage_perception.bags.replay import BAG_FOLDER, Replay, ReplayOptions
+from internimage_perception.bags.replay import BAG_FOLDER, ReplayOptions
 from internimage_perception.cli.demo_model import HONEST, make_demo_bundle, require_deploy
 from internimage_perception.cli.outputs import claim_folder
-from internimage_perception.cli.progress import ProgressLine
-from internimage_perception.cli.replay import summary
+from internimage_perception.cli.replay import replay_with_progress, summary
 from internimage_perception.cli.strip import write_strip
 from internimage_perception.data.scene import StreetScene, demo_rig
 from internimage_perception.data.scene_bag import write_scene_bag
@@ -60,19 +58,12 @@ def run(options: argparse.Namespace) -> int:
     print(f"2/3 recording: {frames} images of {width}x{height} from {cameras}{_took(start)}", flush=True)
 
     start = time.monotonic()
-    line = ProgressLine()
-    replay = Replay(
+    report = replay_with_progress(
         ReplayOptions(
             bags=[out / "scene"], bundle=out / "model", out=out / "replay", rig=out / "rig" / "rig.yaml",
             backend="onnxruntime",
-        ),
-        on_progress=line,
-        say=lambda text: print(text, file=sys.stderr),
+        )
     )  # fmt: skip
-    try:
-        report = replay.run()
-    finally:
-        line.close()
     print(f"3/3 replay: {summary(report)}{_took(start)}")
     topics = {name: camera.image_topic for name, camera in scene.rig.cameras.items()}
     write_strip(out / "strip.jpg", [out / "scene"], out / "replay" / BAG_FOLDER, topics)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from internimage_perception import __version__
-from internimage_perception.bags.replay import Replay, ReplayOptions
+from internimage_perception.bags.replay import ReplayOptions
 from internimage_perception.cli.comparison import Comparison
 from internimage_perception.cli.outputs import claim_folder
-from internimage_perception.cli.progress import ProgressLine
+from internimage_perception.cli.replay import replay_with_progress
 from internimage_perception.cli.replayed import Replayed
 from internimage_perception.errors import ConfigError, PerceptionError
 from internimage_perception.evaluation.figures import percent
@@ -114,19 +114,12 @@ def run(options: argparse.Namespace) -> int:
 def _replay(options: argparse.Namespace) -> Path:
     """Replay into DIR/replay, or go on where an earlier run stopped."""
     folder: Path = options.out / _REPLAY
-    line = ProgressLine()
-    replay = Replay(
+    report = replay_with_progress(
         ReplayOptions(
             bags=options.bags, bundle=options.model, out=folder, rig=options.rig, topics=options.topics,
             backend=options.backend, threads=options.threads, overlay_width=0, overwrite=options.overwrite,
-        ),
-        on_progress=line,
-        say=lambda text: print(text, file=sys.stderr),
+        )
     )  # fmt: skip
-    try:
-        report = replay.run()
-    finally:
-        line.close()
     if not report["frames_out"]:
         raise PerceptionError(f"no image became a mask; see the reasons in {folder / 'report.html'}")
     return folder

@@ -53,8 +53,7 @@ def run(options: argparse.Namespace) -> int:
             "deadline_ms": options.deadline_ms, "threads": options.threads,
         }
     )  # fmt: skip
-    line = ProgressLine()
-    replay = Replay(
+    report = replay_with_progress(
         ReplayOptions(
             bags=options.bags,
             bundle=options.model,
@@ -70,14 +69,8 @@ def run(options: argparse.Namespace) -> int:
             confidence=options.confidence,
             segment_sets=max(1, options.segment_sets),
             overwrite=options.overwrite,
-        ),
-        on_progress=line,
-        say=lambda text: print(text, file=sys.stderr),
+        )
     )
-    try:
-        report = replay.run()
-    finally:
-        line.close()
     print(summary(report))
     print(f"report: {options.out / 'report.html'}")
     errors = report.get("errors")
@@ -87,6 +80,15 @@ def run(options: argparse.Namespace) -> int:
     if not report["frames_out"]:
         raise PerceptionError("no image became a mask; see the reasons above and the report")
     return 0
+
+
+def replay_with_progress(options: ReplayOptions) -> dict[str, object]:
+    """Replay with a progress line and warnings on standard error; returns the report."""
+    line = ProgressLine()
+    try:
+        return Replay(options, on_progress=line, say=lambda text: print(text, file=sys.stderr)).run()
+    finally:
+        line.close()
 
 
 def summary(report: dict[str, object]) -> str:
