@@ -1,10 +1,11 @@
-"""Where the files that travel with the package are: messages, configuration, launch files."""
+"""Where the files that travel with the package are: messages, configuration, launch files, models."""
 
 from pathlib import Path
 
 from internimage_perception.errors import PerceptionError
 
 _PACKAGE = "internimage_perception"
+_BUNDLES = "config/bundles"
 
 
 def share_path(relative: str) -> Path:
@@ -24,3 +25,18 @@ def share_path(relative: str) -> Path:
                 return candidate
     message = f"the installation lacks {relative}: reinstall {_PACKAGE} (looked beside and above {here})"
     raise PerceptionError(message)
+
+
+def shipped_bundles() -> dict[str, Path]:
+    """Return the model bundles that travel with the package: name to folder, empty where there are none."""
+    try:
+        folder = share_path(_BUNDLES)
+    except PerceptionError:
+        return {}
+    return {item.name: item for item in sorted(folder.iterdir()) if item.is_dir() and item.name[0] != "."}
+
+
+def bundle_path(given: str | Path) -> Path:
+    """Return the path `given`, or the shipped bundle of that name where there is no such path."""
+    path = Path(given)
+    return path if path.exists() else shipped_bundles().get(str(path), path)

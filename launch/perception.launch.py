@@ -11,7 +11,7 @@ from launch_ros.actions import Node
 from launch import LaunchContext, LaunchDescription
 
 ARGUMENTS = {
-    "bundle": ("", "Folder of the model bundle; empty takes the parameter file's."),
+    "bundle": ("", "Model bundle: a folder, or a shipped one's name; empty takes the parameter file's."),
     "rig": ("", "Rig file (YAML); empty takes the parameter file's."),
     "parameters": ("", "Parameter file (YAML); empty takes the package's config/perception.yaml."),
     "node": ("perception_node", "perception_node or segmentation_node."),
@@ -23,9 +23,7 @@ ARGUMENTS = {
 def start(context: LaunchContext, share: Path) -> list[Node]:
     """Return the node; a value given on the command line goes before the parameter file."""
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    given = {
-        name: str(Path(values[name]).expanduser().absolute()) for name in ("bundle", "rig") if values[name]
-    }
+    given = {name: located(values[name]) for name in ("bundle", "rig") if values[name]}
     file = values["parameters"] or str(share / "config" / "perception.yaml")
     return [
         Node(
@@ -38,6 +36,12 @@ def start(context: LaunchContext, share: Path) -> list[Node]:
             emulate_tty=True,
         )
     ]
+
+
+def located(text: str) -> str:
+    """Return the absolute path of what exists; anything else, such as a shipped bundle's name, as it is."""
+    path = Path(text).expanduser()
+    return str(path.absolute() if path.exists() else path)
 
 
 def generate_launch_description() -> LaunchDescription:

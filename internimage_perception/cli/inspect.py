@@ -11,6 +11,7 @@ from internimage_perception.cli.describe_bundle import describe_bundle
 from internimage_perception.cli.describe_rig import describe_rig
 from internimage_perception.errors import PerceptionError
 from internimage_perception.inference.bundle import MANIFEST
+from internimage_perception.resources import bundle_path, shipped_bundles
 
 _BAG_SUFFIXES = (".bag", ".mcap", ".db3")
 _BAG_METADATA = "metadata.yaml"
@@ -22,7 +23,7 @@ _EXPECTED = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("path", type=Path, metavar="PATH", help="bag, bundle folder or rig file")
+    parser.add_argument("path", type=Path, metavar="PATH", help="bag, bundle folder or name, rig file")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -42,8 +43,10 @@ def run(options: argparse.Namespace) -> int:
 
 def recognize(path: Path) -> tuple[str, Path]:
     """Return "bag", "bundle" or "rig", and the path to open. Raises PerceptionError for anything else."""
+    path = bundle_path(path)
     if not path.exists():
-        raise PerceptionError(f"there is no {path}")
+        shipped = ", ".join(shipped_bundles()) or "none"
+        raise PerceptionError(f"there is no {path}, and no shipped bundle of that name (shipped: {shipped})")
     if path.is_dir():
         try:
             names = {item.name for item in path.iterdir()}

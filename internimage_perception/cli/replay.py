@@ -17,8 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bags", nargs="+", type=Path, metavar="BAG", help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag"
     )
     parser.add_argument(
-        "--model", required=True, type=Path, metavar="BUNDLE", help="folder of the model bundle"
-    )
+        "--model", required=True, type=Path, metavar="BUNDLE",
+        help="folder of the model bundle, or the name of a shipped one",
+    )  # fmt: skip
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder for bag, report.json and report.html"
     )

@@ -4,7 +4,8 @@
 my_model/
   model.yaml            architecture, task, classes, input and output, provenance, checksums
   weights.safetensors   fp16
-  portable.onnx         the deployed graph: raw frames in, class ids and confidence out
+  portable.onnx         the deployed graph: raw frames in, class ids and confidence out; its weights are
+                        those of weights.safetensors, which it refers to
 ```
 """
 
@@ -19,6 +20,7 @@ import yaml
 from internimage_perception.errors import BundleError
 from internimage_perception.files import write_text
 from internimage_perception.inference.results import INVALID_ID
+from internimage_perception.resources import bundle_path, shipped_bundles
 
 MANIFEST = "model.yaml"
 WEIGHTS = "weights.safetensors"
@@ -95,14 +97,15 @@ class Bundle:
     def load(cls, path: str | Path, *, verify: bool = True) -> "Bundle":
         """Read the bundle in folder `path`; with `verify`, compare every file with its checksum.
 
-        Raises BundleError saying which file or field is wrong.
+        The name of a shipped bundle serves too. Raises BundleError saying which file or field is wrong.
         """
-        root = Path(path)
+        root = bundle_path(path)
         manifest = root / MANIFEST
         if root.is_file():
             raise BundleError(f"{root} is a file; a model bundle is a folder with {MANIFEST} inside")
         if not root.is_dir():
-            raise BundleError(f"no model bundle at {root}: the folder does not exist")
+            shipped = ", ".join(shipped_bundles()) or "none"
+            raise BundleError(f"no model bundle at {root}: the folder does not exist (shipped: {shipped})")
         if not manifest.is_file():
             raise BundleError(f"{root} is no model bundle: it has no {MANIFEST}")
         try:

@@ -42,7 +42,7 @@ def _parameter(
 class PerceptionParameters:
     """Parameters of the perception node; `rows()` describes each."""
 
-    bundle: str = _parameter("", "Folder of the model bundle. Required.")
+    bundle: str = _parameter("", "Folder of the model bundle, or the name of a shipped one. Required.")
     rig: str = _parameter(
         "", "Rig file (YAML): cameras, topics, lenses, poses. This or image_topics is required."
     )
