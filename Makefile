@@ -32,7 +32,7 @@ setup: python ## create .venv, get ROS 2 from the package index, build the messa
 environment: python
 	@$(PYTHON) tools/setup_project.py --quiet
 
-demo: environment ## generate a street seen by four fisheye cameras, and replay it, into demo_out/
+demo: environment ## drive along a generated street, segment it, compare with the truth, into demo_out/
 	@$(BIN)/internimage-perception demo --out demo_out $(DEMO_ARGS)
 
 demo-real: environment ## replay the recordings and image sets of ../shared/data, into demo_out/real/

@@ -7,9 +7,10 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from internimage_perception.bags.replay import BAG_FOLDER, Replay, ReplayOptions
-from internimage_perception.cli.demo_model import HONEST, make_demo_bundle, require_deploy
+from internimage_perception.bags.replay import Replay, ReplayOptions
+from internimage_perception.cli.demo import MODEL
 from internimage_perception.cli.outputs import claim_folder
+from internimage_perception.cli.replayed import Replayed
 from internimage_perception.cli.strip import write_strip
 from internimage_perception.data.real_sets import RealSet, find_real_sets
 from internimage_perception.errors import PerceptionError
@@ -18,7 +19,7 @@ from internimage_perception.inference.backends import BACKENDS
 from internimage_perception.inference.bundle import Bundle
 
 _DEFAULT_FOLDER = Path("../shared/data")
-_MADE = ("model", "sets", "index.html")
+_MADE = ("sets", "index.html")
 
 _PAGE = Template("""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -67,11 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for everything made")
     parser.add_argument(
-        "--model",
-        type=Path,
-        metavar="BUNDLE",
-        help="model bundle; without it one with random weights is made",
-    )
+        "--model", type=Path, default=Path(MODEL), metavar="BUNDLE",
+        help=f"folder of a model bundle, or the name of a shipped one (default {MODEL})",
+    )  # fmt: skip
     parser.add_argument("--backend", default="auto", choices=BACKENDS)
 
 
@@ -79,20 +78,13 @@ def run(options: argparse.Namespace) -> int:
     """Replay what is there; returns 1 when any of it fails."""
     out: Path = options.out
     sets = find_real_sets(options.folder, besides=out)
-    if options.model is None:
-        about = HONEST
-        print(about, flush=True)
-        require_deploy()
-        claim_folder(out, "demo-real", _MADE)
-        bundle = make_demo_bundle(out / "model", seed=0)
-    else:
-        bundle = Bundle.load(options.model)
-        about = f"Model {bundle.name}: weights from {bundle.provenance.get('weights', 'an unknown source')}."
-        print(about, flush=True)
-        claim_folder(out, "demo-real", _MADE)
+    bundle = Bundle.load(options.model)
+    about = f"Model {bundle.name}: weights from {bundle.provenance.get('weights', 'an unknown source')}."
+    print(about, flush=True)
+    claim_folder(out, "demo-real", _MADE)
     outcomes = []
     for item in sets:
-        outcome = _replay(item, bundle.root, out / "sets" / item.name, options.backend)
+        outcome = _replay(item, bundle, out / "sets" / item.name, options.backend)
         print(outcome, flush=True)
         outcomes.append(outcome)
     write_text(out / "index.html", _page(options.folder, about, outcomes))
@@ -101,27 +93,21 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _replay(item: RealSet, model: Path, folder: Path, backend: str) -> _Outcome:
+def _replay(item: RealSet, bundle: Bundle, folder: Path, backend: str) -> _Outcome:
     try:
         bag, rig = item.prepare(folder)
         report = Replay(
-            ReplayOptions(bags=[bag], bundle=model, out=folder / "replay", rig=rig, backend=backend)
+            ReplayOptions(bags=[bag], bundle=bundle.root, out=folder / "replay", rig=rig, backend=backend)
         ).run()
         images, masks = int(str(report["frames_in"])), int(str(report["frames_out"]))
-        results = folder / "replay" / BAG_FOLDER
-        has_strip = masks > 0 and write_strip(folder / "strip.jpg", [bag], results, _topics(report))
+        has_strip = masks > 0 and write_strip(
+            folder / "strip.jpg", Replayed(folder / "replay", [bag], bundle, rig), bundle.classes
+        )
     except PerceptionError as error:
         return _Outcome(item.name, failure=str(error))
     remarks = (*_texts(report.get("warnings")), *_texts(report.get("errors")))
     failure = "" if masks else "; ".join(remarks) or f"no masks from {images} images"
     return _Outcome(item.name, images, masks, remarks, failure, has_strip)
-
-
-def _topics(report: dict[str, object]) -> dict[str, str]:
-    cameras = report["cameras"]
-    if not isinstance(cameras, dict):
-        return {}
-    return {str(name): str(values["topic"]) for name, values in cameras.items()}
 
 
 def _texts(lines: object) -> list[str]:

@@ -24,15 +24,17 @@ from internimage_perception.inference.bundle import Bundle
 FORMAT = 1
 EXIT_GATE = 3
 
-_JSON, _HTML, _REPLAY = "evaluation.json", "evaluation.html", "replay"
+HTML = "evaluation.html"
+_JSON, _REPLAY = "evaluation.json", "replay"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="bags, as for replay")
     parser.add_argument(
-        "--model", required=True, type=Path, metavar="BUNDLE", help="folder of the model bundle"
-    )
+        "--model", required=True, type=Path, metavar="BUNDLE",
+        help="folder of the model bundle, or the name of a shipped one",
+    )  # fmt: skip
     parser.add_argument(
         "--out",
         required=True,
@@ -72,43 +74,72 @@ def run(options: argparse.Namespace) -> int:
     gate = Gate.load(options.gate, [spec.name for spec in bundle.classes]) if options.gate else None
     truth = TruthFolder.find(options.bags, options.truth)
     out: Path = options.out
-    claim_folder(out, "evaluate", (_JSON, _HTML))
+    claim_folder(out, "evaluate", (_JSON, HTML))
     folder = options.replayed or _replay(options)
     replayed = Replayed(folder, options.bags, bundle, options.rig)
+    report, checks = evaluate_replay(replayed, truth, bundle, out, gate=gate, worst=options.worst)
+    print(_per_class(report))
+    print(means(report))
+    print(f"report: {out / HTML}")
+    if gate is not None:
+        print(_verdict(gate, checks))
+    return 0 if all(check.passed for check in checks) else EXIT_GATE
+
+
+def evaluate_replay(
+    replayed: Replayed,
+    truth: TruthFolder,
+    bundle: Bundle,
+    out: Path,
+    *,
+    gate: Gate | None = None,
+    worst: int = 8,
+) -> tuple[dict[str, object], list[Check]]:
+    """Score a replay, and write `evaluation.json` and `evaluation.html`; warnings go to standard error.
+
+    Args:
+        replayed: the replay.
+        truth: the labelled images.
+        bundle: the model it was replayed with.
+        out: folder of the two files.
+        gate: thresholds.
+        worst: how many of the worst images to show.
+
+    Returns:
+        The report as docs/evaluation.md describes it, and what the gate says.
+
+    Raises:
+        PerceptionError: nothing can be scored, a truth file does not fit, or `out` cannot be written.
+    """
     comparison = Comparison(replayed, truth, bundle)
-    worst = comparison.worst(options.worst)
+    frames = comparison.worst(worst)
     report: dict[str, object] = {
         "format": FORMAT,
         "version": __version__,
-        "bags": [str(path) for path in options.bags],
+        "bags": [str(path) for path in replayed.bags],
         "truth": [str(path) for path in truth.roots],
-        "rig": str(options.rig) if options.rig else None,
-        "replay": str(folder),
+        "rig": str(replayed.rig) if replayed.rig else None,
+        "replay": str(replayed.folder),
         "complete": replayed.complete,
         "model": bundle.name,
         "bundle": bundle.identity(),
         "backend": replayed.report.get("backend"),
         **comparison.summary,
-        "frames": comparison.frames(worst),
+        "frames": comparison.frames(frames),
         "latency_ms": _total(replayed.report),
         "warnings": comparison.warnings(),
     }
     checks = gate.check(report) if gate else []
-    passed = all(check.passed for check in checks)
     report["gate"] = None
     if gate is not None:
-        made = [check.to_dict() for check in checks]
+        passed, made = all(check.passed for check in checks), [check.to_dict() for check in checks]
         report["gate"] = {"file": str(gate.path), "passed": passed, "checks": made}
-    pictures = list(comparison.pictures(worst))
-    write_text(out / _HTML, render(report, bundle.classes, pictures))
+    pictures = list(comparison.pictures(frames))
+    write_text(out / HTML, render(report, bundle.classes, pictures))
     write_text(out / _JSON, json.dumps(report, indent=2, allow_nan=False) + "\n")
     for line in comparison.warnings():
         print(f"warning: {line}", file=sys.stderr)
-    print(_scores(report))
-    print(f"report: {out / _HTML}")
-    if gate is not None:
-        print(_verdict(gate, checks))
-    return 0 if passed else EXIT_GATE
+    return report, checks
 
 
 def _replay(options: argparse.Namespace) -> Path:
@@ -130,16 +161,20 @@ def _total(report: Mapping[str, object]) -> object:
     return stages.get("total") if isinstance(stages, dict) else None
 
 
-def _scores(report: Mapping[str, object]) -> str:
-    """Return the outcome in a few lines: each class, then the means."""
-    per_class, frames = report["per_class"], report["frames"]
-    assert isinstance(per_class, dict)  # noqa: S101 - as `run` makes them
-    assert isinstance(frames, dict)  # noqa: S101 - as `run` makes them
+def _per_class(report: Mapping[str, object]) -> str:
+    per_class = report["per_class"]
+    assert isinstance(per_class, dict)  # noqa: S101 - as `evaluate_replay` makes them
     width = max(map(len, per_class))
-    lines = [f"{name:{width}}  {percent(iou):>5}" for name, iou in per_class.items()]
+    return "\n".join(f"{name:{width}}  {percent(iou):>5}" for name, iou in per_class.items())
+
+
+def means(report: Mapping[str, object]) -> str:
+    """Return the means of a report, and how many masks they are over, in one line."""
+    frames = report["frames"]
+    assert isinstance(frames, dict)  # noqa: S101 - as `evaluate_replay` makes them
     keys = [key for key in ("miou13", "miou12") if report[key] is not None] or ["miou"]
-    means = ", ".join(f"{key} {report[key]:.4f}" for key in keys)
-    return "\n".join([*lines, f"{means} over {frames['scored']} of {frames['masks']} masks"])
+    values = ", ".join(f"{key} {report[key]:.4f}" for key in keys)
+    return f"{values} over {frames['scored']} of {frames['masks']} masks"
 
 
 def _verdict(gate: Gate, checks: Sequence[Check]) -> str:

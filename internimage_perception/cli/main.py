@@ -16,7 +16,7 @@ _COMMANDS = {
     "inspect": "say what a bag, a model bundle or a rig file holds",
     "bundle": "make a model bundle from an architecture and weights",
     "scene": "record a drive along a generated street, with the truth beside it",
-    "demo": "generate a four-fisheye bag, a model, and replay them",
+    "demo": "drive along a generated street with four fisheyes: record, segment, compare with the truth",
     "demo-real": "replay every bag and image set of a folder of real data",
     "parameters": "list the parameters of the nodes",
 }

@@ -50,7 +50,7 @@ class Replayed:
     """
 
     def __init__(self, folder: Path, bags: Sequence[Path], bundle: Bundle, rig: Path | None = None) -> None:
-        self.folder = folder
+        self.folder, self.bags, self.rig = folder, tuple(bags), rig
         self.report = _read(folder / "report.json")
         state = _read(folder / STATE)
         replay = state.get("replay")
@@ -65,11 +65,10 @@ class Replayed:
                 f"{folder} was replayed with another rig; give the one it was replayed with (--rig)"
             )
         self.complete = state.get("complete") is True
-        self._bags = list(bags)
         self.sources = _sources(replay.get("cameras"), Rig.load(rig) if rig else None, folder)
         self.lenses = LensMasks(Rig.load(rig) if rig else None)
         self.image_hw: dict[str, tuple[int, int]] = {}
-        with open_bags(self._bags) as reader:
+        with open_bags(self.bags) as reader:
             learn_lenses(reader, self.sources, self.lenses)
             for source in self.sources:
                 if source.image_topic in reader.topics:
@@ -96,7 +95,7 @@ class Replayed:
         """Return the image a mask was made from, uint8 RGB (h, w, 3); None when it is not found."""
         topic = next(item.image_topic for item in self.sources if item.name == mask.camera)
         start_ns, stop_ns = mask.receive_ns - _SET_SPAN_NS, mask.receive_ns + 1
-        with open_bags(self._bags) as reader:
+        with open_bags(self.bags) as reader:
             for item in reader.messages([topic], start_ns, stop_ns):
                 if item.error is None:
                     frame = frame_from_message(item.message, mask.camera, item.receive_ns)

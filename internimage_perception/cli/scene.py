@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib
 import re
 import sys
 import time
@@ -11,7 +12,7 @@ from internimage_perception.errors import ConfigError
 from internimage_perception.geometry import Rig
 from internimage_perception.resources import share_path
 
-_RIG = "config/rigs/four_fisheye.yaml"
+RIG = "config/rigs/four_fisheye.yaml"
 _SIDES = (32, 4096)
 
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", required=True, type=Path, metavar="DIR", help="folder for bag, truth and rig"
     )
     parser.add_argument(
-        "--rig", type=Path, metavar="FILE", help=f"cameras with lens and pose (default: {_RIG})"
+        "--rig", type=Path, metavar="FILE", help=f"cameras with lens and pose (default: {RIG})"
     )
     parser.add_argument("--frames", type=int, default=100, help="images per camera (default 100)")
     parser.add_argument("--seed", type=int, default=0, help="of the street and the cameras' noise")
@@ -48,20 +49,17 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--rate is {options.rate}; it must be from 0.1 to 1000 images per second")
     if not 0.0 <= options.speed <= 40.0:
         raise ConfigError(f"--speed is {options.speed}; it must be from 0 to 40 m/s")
-    try:
-        from internimage_perception.data.street import recording  # noqa: PLC0415  # needs the extra `sim`
-    except ImportError as error:
-        raise ConfigError(
-            f"{error}: the street needs the extra `sim`; pip install 'internimage_perception[sim]'"
-        ) from error
-    rig = Rig.load(options.rig or share_path(_RIG))
+    require_sim()
+    from internimage_perception.data.street import recording  # noqa: PLC0415  # needs the extra `sim`
+
+    rig = Rig.load(options.rig or share_path(RIG))
     if options.size:
-        rig = _resized(rig, options.size)
+        rig = resized(rig, options.size)
     spec = recording.RecordingSpec(
         seed=options.seed, split=options.split, frames=options.frames, rate_hz=options.rate,
         speed_mps=options.speed, samples=options.samples, compressed=options.compressed,
     )  # fmt: skip
-    progress = _SceneProgress(options.frames, len(rig.cameras))
+    progress = SceneProgress(options.frames, len(rig.cameras))
     start = time.monotonic()
     try:
         recording.record_street(options.out, rig, spec, workers=options.workers, on_set=progress)
@@ -75,7 +73,18 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _resized(rig: Rig, text: str) -> Rig:
+def require_sim() -> None:
+    """Raise ConfigError, saying what to install, where streets cannot be rendered."""
+    try:
+        importlib.import_module("internimage_perception.data.street.recording")
+    except ImportError as error:
+        raise ConfigError(
+            f"{error}: the street needs the extra `sim`; pip install 'internimage_perception[sim]'"
+        ) from error
+
+
+def resized(rig: Rig, text: str) -> Rig:
+    """Return the rig, without ego masks, for images of a size such as "640x480". Raises ConfigError."""
     match = re.fullmatch(r"(\d+)x(\d+)", text.strip().lower())
     low, high = _SIDES
     if match is None or not all(low <= int(side) <= high for side in match.groups()):
@@ -92,8 +101,13 @@ def _resized(rig: Rig, text: str) -> Rig:
     return Rig(cameras, rig.base_frame)
 
 
-class _SceneProgress:
-    """Says how far the recording has come: in place on a terminal, every ten seconds elsewhere."""
+class SceneProgress:
+    """Says how far the recording has come: in place on a terminal, every ten seconds elsewhere.
+
+    Args:
+        sets: images per camera to come.
+        cameras: number of cameras.
+    """
 
     def __init__(self, sets: int, cameras: int) -> None:
         self._sets, self._cameras = sets, cameras
@@ -102,6 +116,7 @@ class _SceneProgress:
         self._tty = sys.stderr.isatty()
 
     def __call__(self, done: int) -> None:
+        """Take the number of images per camera recorded so far; first that of an earlier call."""
         if self._first is None:
             self._first = done
             if 0 < done < self._sets:

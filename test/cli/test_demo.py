@@ -1,4 +1,4 @@
-"""The demonstrations: generated street and real data, through the command."""
+"""The demonstration: street, replay, evaluation and pictures, through the command."""
 
 import json
 import shutil
@@ -9,30 +9,51 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
+
+pytest.importorskip("embreex", reason="the street needs the extra `sim`")
+
+from support.bags import expected_mask
 
 from internimage_perception.bags.reader import open_bags
-from internimage_perception.cli import demo
+from internimage_perception.cli.classes import read_classes
 from internimage_perception.cli.main import main
-from internimage_perception.cli.outputs import claim_folder
-from internimage_perception.data.camera_bag import CameraBagWriter
-from internimage_perception.data.image_sets import rig_camera
-from internimage_perception.errors import PerceptionError
+from internimage_perception.data.street.truth import TruthReader
 from internimage_perception.geometry import Rig
 from internimage_perception.inference.bundle import Bundle
+from internimage_perception.resources import share_path
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMERAS = ("front", "left", "rear", "right")
+CLASSES = read_classes(share_path("config/classes.yaml"))
+COLORS = np.zeros((256, 3))
+COLORS[:13] = [spec.color for spec in CLASSES]
+
+
+def demo(words, without=""):
+    """Run the command in a process that cannot import what `without` names."""
+    start = f"import sys; sys.modules[{without!r}] = None; " if without else "import sys; "
+    code = f"{start}from internimage_perception.cli.main import main; sys.exit(main({['demo', *words]}))"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """Folder and output of one small demonstration."""
-    pytest.importorskip("torch")
+def bundle(brightness_bundle, tmp_path_factory):
+    """The bundle that answers brightness // 20, under the names of the street's classes."""
+    folder = tmp_path_factory.mktemp("model") / "bright"
+    shutil.copytree(brightness_bundle, folder)
+    content = yaml.safe_load((folder / "model.yaml").read_text())
+    content["classes"] = [{"id": c.id, "name": c.name, "color": list(c.color)} for c in CLASSES]
+    (folder / "model.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(bundle, tmp_path_factory):
+    """Folder and output of one small demonstration, where there is no torch."""
     out = tmp_path_factory.mktemp("demo") / "out"
-    done = subprocess.run(
-        [sys.executable, "-m", "internimage_perception.cli.main", "demo", "--out", str(out), "--small"],
-        capture_output=True, text=True, check=True, cwd=ROOT,
-    )  # fmt: skip
+    done = demo(["--out", str(out), "--small", "--model", str(bundle)], without="torch")
+    assert done.returncode == 0, done.stderr
     return out, done.stdout
 
 
@@ -41,94 +62,115 @@ def messages(bag, topic):
         return [item.message for item in reader.messages([topic])]
 
 
-def test_the_first_line_is_honest_and_the_last_say_where_to_look(small):
+def stamp_of(message):
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def pixels(message):
+    return message.data.reshape(message.height, message.width, -1)
+
+
+def report_of(out, name):
+    return json.loads((out / name).read_text(encoding="utf-8"))
+
+
+def test_it_says_what_it_did_and_where_to_look(small):
     out, said = small
     lines = said.splitlines()
-    assert lines[0].startswith("The model's weights are random")
-    assert lines[-2:] == [f"report: {out / 'replay' / 'report.html'}", f"pictures: {out / 'strip.jpg'}"]
-    assert (out / "replay" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert lines[0] == "model: brightness, 13 classes, input 32x32"
+    assert lines[1].startswith("1/3 recording: 4 images of 320x240 each from front, left, rear, right")
+    assert lines[2].startswith("2/3 replay: 16 masks from 16 images in 4 sets")
+    scores = report_of(out, "evaluation/evaluation.json")
+    means = f"miou13 {scores['miou13']:.4f}, miou12 {scores['miou12']:.4f} over 16 of 16 masks"
+    assert lines[3].startswith(f"3/3 evaluation: {means}")
+    assert lines[4].startswith("The street is synthetic")
+    paths = [Path(line.split(": ", 1)[1]) for line in lines[5:]]
+    assert paths == [
+        out / "strip.jpg",
+        out / "replay" / "report.html",
+        out / "evaluation" / "evaluation.html",
+    ]
+    assert all(path.stat().st_size > 1000 for path in paths)
 
 
-def test_every_image_becomes_a_mask(small):
+def test_every_image_becomes_a_mask_cut_to_the_lens(small):
     out, _ = small
-    report = json.loads((out / "replay" / "report.json").read_text(encoding="utf-8"))
-    assert (report["frames_in"], report["frames_out"]) == (16, 16)
-    assert report["complete"] is True
+    report = report_of(out, "replay/report.json")
+    assert (report["frames_in"], report["frames_out"], report["complete"]) == (16, 16, True)
     assert report["warnings"] == []
     assert report["backend"].startswith("onnxruntime")
-    assert Bundle.load(out / "model").provenance["weights"].startswith("random, seed 0")
-
-
-def test_masks_are_cut_to_the_lens_and_have_many_classes(small):
-    out, _ = small
-    rig = Rig.load(out / "rig" / "rig.yaml")
-    seen = set()
+    rig = Rig.load(out / "street" / "rig.yaml")
     for name in CAMERAS:
-        for message in messages(out / "replay" / "bag", f"/perception/segmentation/{name}/mask"):
-            mask = message.data.reshape(message.height, message.width)
+        masks = messages(out / "replay" / "bag", f"/perception/segmentation/{name}/mask")
+        assert len(masks) == 4
+        for message in masks:
             blind = ~rig.visible_mask(name, message.width, message.height)
-            np.testing.assert_array_equal(mask == 255, blind)
-            seen |= set(np.unique(mask[~blind]).tolist())
+            np.testing.assert_array_equal(pixels(message)[..., 0] == 255, blind)
             assert message.header.frame_id == f"camera_{name}_optical"
-    # A random network, yet no picture of one colour: whoever looks can judge where masks lie.
-    assert len(seen) >= 8
-    assert seen <= set(range(13))
 
 
-def test_overlays_are_the_image_half_way_to_the_class_colour(small):
+def test_the_street_is_held_out(small):
     out, _ = small
-    classes = Bundle.load(out / "model").classes
-    colors = np.zeros((256, 3))
-    for spec in classes:
-        colors[spec.id] = spec.color
-    name = "left"
-    overlay = messages(out / "replay" / "bag", f"/perception/segmentation/{name}/overlay/compressed")[1]
-    mask = messages(out / "replay" / "bag", f"/perception/segmentation/{name}/mask")[1]
-    image = next(
-        item
-        for item in messages(out / "scene", f"/camera/{name}/image_raw")
-        if item.header.stamp == overlay.header.stamp
-    )
-    rgb = image.data.reshape(image.height, image.width, 3)[..., ::-1].astype(float)
-    ids = cv2.resize(
-        mask.data.reshape(mask.height, mask.width),
-        (image.width, image.height),
-        interpolation=cv2.INTER_NEAREST,
-    )
-    painted = cv2.imdecode(overlay.data, cv2.IMREAD_COLOR)[..., ::-1].astype(float)
-    # JPEG smears colours across edges; on the whole they agree, and not with channels swapped.
-    assert np.abs(painted - (rgb + colors[ids]) / 2).mean() < 6
-    assert np.abs(painted[..., ::-1] - (rgb + colors[ids]) / 2).mean() > 15
+    content = yaml.safe_load((out / "street" / "bag" / "metadata.yaml").read_text())
+    custom = content["rosbag2_bagfile_information"]["custom_data"]
+    assert json.loads(custom["internimage_perception.scene"])["split"] == "test"
 
 
-def test_the_strip_shows_each_camera_beside_its_overlay(small):
+def test_scores_are_those_of_masks_against_the_truth(small):
     out, _ = small
-    strip = cv2.imread(str(out / "strip.jpg")).astype(int)
-    rows = np.array_split(strip, 4)
-    for row in rows:
-        left, right = row[:480, :640], row[:480, 646:1286]
-        assert np.abs(left - right).mean() > 10
-        # The same picture: its structure goes through the paint.
-        correlation = np.corrcoef(left.mean(axis=-1).ravel(), right.mean(axis=-1).ravel())[0, 1]
-        assert correlation > 0.7
+    truth, rig = TruthReader(out / "street"), Rig.load(out / "street" / "rig.yaml")
+    hits, either = np.zeros(13), np.zeros(13)
+    for name in CAMERAS:
+        visible = rig.visible_mask(name, 320, 240)
+        for message in messages(out / "street" / "bag", f"/camera/{name}/image_raw"):
+            labels, answers = truth.class_ids(name, stamp_of(message)), expected_mask(pixels(message))
+            scored = visible & (labels != 255)
+            for number in range(13):
+                one, other = scored & (labels == number), scored & (answers == number)
+                hits[number] += (one & other).sum()
+                either[number] += (one | other).sum()
+    scores = report_of(out, "evaluation/evaluation.json")
+    assert (either > 0).all()
+    assert scores["miou13"] == pytest.approx((hits / either).mean(), abs=1e-9)
+    assert scores["miou12"] == pytest.approx((hits / either)[:12].mean(), abs=1e-9)
+    assert scores["frames"]["scored"] == 16
 
 
-def test_a_second_run_replaces_the_first(small, tmp_path, monkeypatch, capsys):
+def test_the_strip_shows_image_mask_and_truth_of_every_camera_twice(small):
+    out, _ = small
+    strip = cv2.imread(str(out / "strip.jpg"))[..., ::-1].astype(float)
+    truth, height = TruthReader(out / "street"), 360
+    rows = [(index, name) for index in (1, 3) for name in CAMERAS]
+    for row, (index, name) in enumerate(rows):
+        message = messages(out / "street" / "bag", f"/camera/{name}/image_raw")[index]
+        image = pixels(message)[..., ::-1].astype(np.uint8)
+        mask = messages(out / "replay" / "bag", f"/perception/segmentation/{name}/mask")[index]
+        ids = (pixels(mask)[..., 0], truth.class_ids(name, stamp_of(message)))
+        wanted = [image, *((image + COLORS[chosen]) / 2 for chosen in ids)]
+        top = 30 + row * (height + 6)
+        grown = [cv2.resize(np.float32(p), (480, height), interpolation=cv2.INTER_NEAREST) for p in wanted]
+        for column in range(3):
+            # Below the label; JPEG smears the colours of noisy masks.
+            shown = strip[top + 40 : top + height, column * 486 : column * 486 + 480]
+            errors = [np.abs(shown - panel[40:]).mean() for panel in grown]
+            assert np.argmin(errors) == column, (row, column)
+            assert errors[column] < 10, (row, column)
+    legend = strip[30 + len(rows) * (height + 6) :].reshape(-1, 3)
+    for spec in CLASSES:
+        assert (np.abs(legend - spec.color).max(axis=1) < 12).sum() > 100, spec.name
+
+
+def test_a_second_run_replaces_the_first(small, bundle, tmp_path, capsys):
     first, _ = small
     out = tmp_path / "out"
     shutil.copytree(first, out)
     (out / "mine.txt").write_text("keep me")
-
-    def same_model(folder: Path, seed: int) -> Bundle:
-        assert not folder.exists()
-        assert seed == 5
-        shutil.copytree(first / "model", folder)
-        return Bundle.load(folder)
-
-    monkeypatch.setattr(demo, "make_demo_bundle", same_model)
-    assert main(["demo", "--out", str(out), "--frames", "2", "--size", "96x64", "--seed", "5"]) == 0
-    assert "2 images of 96x64" in capsys.readouterr().out
-    assert json.loads((out / "replay" / "report.json").read_text(encoding="utf-8"))["frames_out"] == 8
+    words = ["--frames", "1", "--size", "96x72", "--seed", "5", "--model", str(bundle)]
+    assert main(["demo", "--out", str(out), *words]) == 0
+    assert "1 images of 96x72" in capsys.readouterr().out
+    assert report_of(out, "replay/report.json")["frames_out"] == 4
+    assert report_of(out, "evaluation/evaluation.json")["frames"]["scored"] == 4
+    assert cv2.imread(str(out / "strip.jpg")).shape[0] < cv2.imread(str(first / "strip.jpg")).shape[0]
     assert (out / "mine.txt").read_text() == "keep me"
 
 
@@ -136,135 +178,46 @@ def test_a_second_run_replaces_the_first(small, tmp_path, monkeypatch, capsys):
     ("words", "complaint"),
     [
         (["--size", "640"], "--size is '640'; write WIDTHxHEIGHT"),
-        (["--size", "16x9"], "each from 32 to 2048"),
+        (["--size", "16x9"], "each from 32 to 4096"),
         (["--frames", "0"], "--frames is 0"),
         (["--seed", "-1"], "--seed is -1"),
+        (["--model", "no_such_model"], "no model bundle at no_such_model"),
     ],
 )
-def test_options_that_cannot_work_are_named(words, complaint, tmp_path, capsys):
+def test_options_that_cannot_work_are_named(words, complaint, bundle, tmp_path, capsys):
+    words = words if "--model" in words else [*words, "--model", str(bundle)]
     assert main(["demo", "--out", str(tmp_path / "out"), *words]) == 1
     assert complaint in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", ["demo", "demo-real"])
-def test_without_torch_it_says_what_to_install(command, tmp_path):
-    words = [command, "--out", str(tmp_path / "out")]
-    if command == "demo-real":
-        (tmp_path / "data").mkdir()
-        (tmp_path / "data" / "x.mcap").write_bytes(b"")
-        words.append(str(tmp_path / "data"))
-    start = "import sys; sys.modules['torch'] = None; from internimage_perception.cli.main import main"
-    code = f"{start}; sys.exit(main({words}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+def test_a_model_of_other_classes_is_refused(brightness_bundle, tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path / "out"), "--model", str(brightness_bundle)]) == 1
+    complaint = capsys.readouterr().err
+    assert "are level_0, level_1" in complaint
+    assert "classes.yaml: Road, Sidewalk" in complaint
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_model_is_refused_before_the_work(bundle, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    content = Bundle.load(copy).to_dict()
+    (copy / "portable.onnx").write_bytes(b"no graph")
+    (copy / "model.yaml").write_text(yaml.safe_dump({**content, "files": {}}))
+    assert main(["demo", "--out", str(tmp_path / "out"), "--model", str(copy)]) == 1
+    assert "refuses" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("missing", "advice"),
+    [("embreex", "pip install 'internimage_perception[sim]'"), ("onnxruntime", "pip install onnxruntime")],
+)
+def test_what_is_missing_is_said_before_the_work(missing, advice, bundle, tmp_path):
+    done = demo(["--out", str(tmp_path / "out"), "--model", str(bundle)], without=missing)
     assert done.returncode == 1
-    assert "torch is missing" in done.stderr
-    assert "pip install 'internimage_perception[deploy]'" in done.stderr
+    assert missing in done.stderr
+    assert advice in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
-
-
-def test_what_others_made_is_left_alone(tmp_path):
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "precious").write_text("1")
-    with pytest.raises(PerceptionError, match="holds model, which demo did not make"):
-        claim_folder(tmp_path, "demo", ("scene", "model"))
-    assert (tmp_path / "model" / "precious").exists()
-    with pytest.raises(PerceptionError, match="is a file"):
-        claim_folder(tmp_path / "model" / "precious", "demo", ("scene",))
-
-
-def test_links_are_removed_not_followed(tmp_path):
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "kept").write_text("1")
-    out = tmp_path / "out"
-    claim_folder(out, "demo", ("model",))
-    (out / "model").symlink_to(elsewhere)
-    claim_folder(out, "demo", ("model",))
-    assert not (out / "model").is_symlink()
-    assert (elsewhere / "kept").exists()
-
-
-# --- demo-real ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A folder of data: an image set, a bag of two cameras, and something broken."""
-    root = tmp_path / "data"
-    for number in (0, 30, 60):
-        path = root / "camvid_seq" / f"Seq_f{number:05}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), np.full((24, 32, 3), number + 50, np.uint8))
-    rig = Rig({name: rig_camera(name) for name in ("front", "rear")})
-    picture = cv2.imencode(".png", np.full((24, 32, 3), 180, np.uint8))[1].tobytes()
-    with CameraBagWriter(root / "drive", rig) as bag:
-        for index in range(2):
-            for name in rig.cameras:
-                bag.write(name, picture, 10**9 * (index + 1), 10**9 * (index + 1) + 10**6)
-    return root
-
-
-def test_every_set_is_replayed_and_listed(folder, brightness_bundle, tmp_path, capsys):
-    out = tmp_path / "out"
-    words = ["demo-real", str(folder), "--out", str(out), "--model", str(brightness_bundle)]
-    for _ in range(2):
-        assert main(words) == 0
-    said = capsys.readouterr().out.splitlines()
-    lines = said[len(said) // 2 :]
-    assert lines[0].startswith("Model brightness: weights from none")
-    assert lines[1].startswith(
-        "ok      camvid_seq: 3 masks from 3 images; warning: camera front: no CameraInfo"
-    )
-    assert lines[2].startswith("ok      drive: 4 masks from 4 images")
-    assert lines[3] == f"2 of 2 sets replayed; reports: {out / 'index.html'}"
-    page = (out / "index.html").read_text(encoding="utf-8")
-    for name in ("camvid_seq", "drive"):
-        assert f'href="sets/{name}/replay/report.html"' in page
-        assert (out / "sets" / name / "replay" / "report.html").is_file()
-        assert cv2.imread(str(out / "sets" / name / "strip.jpg")) is not None
-    masks = messages(out / "sets" / "camvid_seq" / "replay" / "bag", "/perception/segmentation/front/mask")
-    assert [int(mask.data[0]) for mask in masks] == [50 // 20, 80 // 20, 110 // 20]
-
-
-def test_a_failure_is_told_and_the_rest_goes_on(folder, brightness_bundle, tmp_path, capsys):
-    (folder / "broken.mcap").write_bytes(b"not a bag")
-    (folder / "kitti_000008").mkdir()
-    out = tmp_path / "out"
-    assert main(["demo-real", str(folder), "--out", str(out), "--model", str(brightness_bundle)]) == 1
-    said = capsys.readouterr().out
-    assert "FAILED  broken_mcap: " in said
-    assert "FAILED  kitti_000008: " in said
-    assert "2 of 4 sets replayed" in said
-    page = (out / "index.html").read_text(encoding="utf-8")
-    assert page.count('class="failed"') == 2
-    assert "broken_mcap" in page
-
-
-def test_images_that_cannot_be_decoded_fail_their_set(brightness_bundle, tmp_path, capsys):
-    with CameraBagWriter(tmp_path / "data" / "drive", Rig({"front": rig_camera("front")})) as bag:
-        bag.write("front", b"\xff\xd8\xff\xe0 cut off", 10**9, 10**9)
-    out = tmp_path / "out"
-    words = ["demo-real", str(tmp_path / "data"), "--out", str(out), "--model", str(brightness_bundle)]
-    assert main(words) == 1
-    assert "FAILED  drive: " in capsys.readouterr().out
-
-
-def test_a_folder_that_is_not_there_is_named(tmp_path, brightness_bundle, capsys):
-    words = ["demo-real", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]
-    assert main([*words, "--model", str(brightness_bundle)]) == 1
-    assert f"there is no folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.shared
-def test_all_real_data_goes_through(shared_data, brightness_bundle, tmp_path, capsys):
-    words = ["demo-real", str(shared_data), "--out", str(tmp_path), "--model", str(brightness_bundle)]
-    assert main(words) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].startswith("14 of 14 sets replayed")
-    counts = {line.split()[1].rstrip(":"): line.split(": ", 1)[1].split(";")[0] for line in lines[1:-1]}
-    assert counts["nuscenes_frame"] == "6 masks from 6 images"
-    assert counts["camvid_seq"] == "10 masks from 10 images"
-    assert counts["fisheye_jeyp4_rover_surround"] == "4 masks from 4 images"
