@@ -44,9 +44,9 @@ def create_bundle(  # noqa: PLR0913 - what a bundle is made of
 ) -> Bundle:
     """Write a bundle folder and return it, loaded and verified.
 
-    The folder appears under its name only when it is whole. Weights are rounded to float16 once, and both
-    files are made from the rounded values, so that every backend computes with the same network. The
-    auxiliary head, which only training needs, is left out.
+    The folder appears under its name only when it is whole. Weights are rounded to float16 once and lie in
+    the folder once: the graph refers to the values in the weights file, so that every backend computes with
+    the same network. The auxiliary head, which only training needs, is left out.
 
     Args:
         out_dir: the folder to make.
@@ -94,7 +94,7 @@ def create_bundle(  # noqa: PLR0913 - what a bundle is made of
     try:
         save_checkpoint(folder / WEIGHTS, model.state_dict(), half=True, metadata={"name": name})
         metadata = {"name": name, "version": __version__}
-        digest = export_portable(graph, folder / PORTABLE, metadata=metadata).sha256
+        report = export_portable(graph, folder / PORTABLE, weights=folder / WEIGHTS, metadata=metadata)
         bundle = Bundle(
             root=folder,
             name=name,
@@ -104,7 +104,7 @@ def create_bundle(  # noqa: PLR0913 - what a bundle is made of
             input=input_spec,
             output=output_spec,
             provenance=origin,
-            files={WEIGHTS: sha256_of(folder / WEIGHTS), PORTABLE: digest},
+            files={WEIGHTS: sha256_of(folder / WEIGHTS), PORTABLE: report.sha256},
         )
         bundle.write_manifest()
         Bundle.load(folder)  # what the reading side refuses must not take the final name

@@ -1,4 +1,4 @@
-"""Writing the deployed graph as one portable ONNX file."""
+"""Writing the deployed graph as portable ONNX, complete or with its weights in a file beside it."""
 
 import copy
 import hashlib
@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import onnx
 import torch
-from onnx import helper, numpy_helper
+from onnx import helper
 from onnxscript import ir
 from onnxscript.values import Opset
 from torch import nn
@@ -27,6 +26,7 @@ from internimage_perception.deploy.dcnv3_function import (
     dcnv3_function,
     register_schema,
 )
+from internimage_perception.deploy.initializers import WeightsFile, store_initializers
 from internimage_perception.deploy.selfcheck import OutputAgreement, check_export
 from internimage_perception.errors import BundleError, ConfigError
 from internimage_perception.files import atomic_path
@@ -34,11 +34,10 @@ from internimage_perception.models.deployed import DeployedSegmentation
 
 INPUT = "images"
 OUTPUTS = ("class_ids", "confidence")
-_PROTOBUF_LIMIT = 2**31 - 1
+_PROTOBUF_LIMIT = 2**31 - 2**24
+"""Most bytes of values in one ONNX file: the format's 2 GB, less what nodes and names may take."""
 _ACCEPTED = 0.999
 """Least share of equal class ids: near-ties between classes fall either way, anything more is an error."""
-_HALF_FROM = 256
-"""Initialisers with fewer values stay float32: nothing to gain, and biases are wanted as constants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,53 +48,83 @@ class ExportReport:
         path: the file.
         sha256: its checksum.
         size: its length in bytes.
+        external: the bytes it reads from the weights file beside it; 0 when it is complete.
         agreements: each output against PyTorch, on random frames in ONNX Runtime.
     """
 
     path: Path
     sha256: str
     size: int
+    external: int
     agreements: tuple[OutputAgreement, ...]
 
 
 def export_portable(
-    graph: DeployedSegmentation, path: Path, *, metadata: Mapping[str, str] | None = None
+    graph: DeployedSegmentation,
+    path: Path,
+    *,
+    weights: Path | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> ExportReport:
     """Write `graph` to `path` as ONNX, after it has answered like PyTorch.
 
     The file takes "images", uint8 (N, H, W, 3) with N, H and W free, and answers "class_ids" and
     "confidence", uint8 (N, h, w). DCNv3 stays one node per layer, with a function of standard operators
     (set 18) beside it, so that ONNX Runtime and TensorRT run the file without a plugin. Weights that
-    float16 holds exactly are stored as float16 with a cast behind. The file is complete (no external data)
-    and appears under its name only when it is whole.
+    float16 holds exactly are stored as float16 with a cast behind. The file appears under its name only
+    when it is whole.
 
     Args:
         graph: the graph; brought into evaluation mode.
         path: where to write.
+        weights: the network's weights as safetensors in the same folder. The graph then refers to the
+            values there (ONNX external data) instead of holding them, and the two files belong together
+            from then on. None: the file is complete by itself.
         metadata: texts to put into the file, such as name and version; `weights_sha256` is added.
 
     Raises:
-        ConfigError: the graph is too large for one ONNX file (2 GB).
-        BundleError: the file answers differently from PyTorch; nothing is left behind.
+        ConfigError: the values are too many for one ONNX file (2 GB), or `weights` lies elsewhere or holds
+            another network.
+        BundleError: the file answers differently from PyTorch or is no valid ONNX, and nothing is left
+            behind; or `weights` cannot be read.
     """
-    model = _trace(_merge_batch_norms(graph.eval()))
-    _halve_initializers(model)
-    texts = {**(metadata or {}), "weights_sha256": _weights_digest(graph)}
-    helper.set_model_props(model, texts)
-    model.producer_name = "internimage_perception"
-    model.producer_version = ""
-    if model.ByteSize() > _PROTOBUF_LIMIT:
-        message = f"the graph has {model.ByteSize() / 1e9:.1f} GB; one ONNX file holds at most 2 GB"
+    if weights and weights.parent.resolve() != path.parent.resolve():
+        message = f"{weights} must lie beside {path}: a graph names its weights relative to its own folder"
         raise ConfigError(message)
-    onnx.checker.check_model(model)
-    data = model.SerializeToString(deterministic=True)
+    stored = WeightsFile(weights) if weights else None
+    # The model itself is gone before the check, which needs memory for the network twice more.
+    data, external = _serialize(graph.eval(), stored, metadata or {})
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+        try:
+            onnx.checker.check_model(temporary)  # by its path, so that the weights file is found
+        except onnx.checker.ValidationError as error:
+            message = f"{path} was not written: the onnx package refuses it: {error}"
+            raise BundleError(message) from error
         agreements = check_export(graph, temporary)
         if any(agreement.identical < _ACCEPTED for agreement in agreements if agreement.name == OUTPUTS[0]):
             message = f"{path} was not written: the exported graph answers differently from PyTorch ("
             raise BundleError(message + "; ".join(map(str, agreements)) + ")")
-    return ExportReport(path, hashlib.sha256(data).hexdigest(), len(data), agreements)
+    return ExportReport(path, hashlib.sha256(data).hexdigest(), len(data), external, agreements)
+
+
+def _serialize(
+    graph: DeployedSegmentation, stored: WeightsFile | None, metadata: Mapping[str, str]
+) -> tuple[bytes, int]:
+    """Return the ONNX file's content, and the bytes it refers to outside."""
+    model = _trace(_merge_batch_norms(graph))
+    external = store_initializers(model, stored)
+    helper.set_model_props(model, {**metadata, "weights_sha256": _weights_digest(graph)})
+    model.producer_name = "internimage_perception"
+    model.producer_version = ""
+    size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    if size > _PROTOBUF_LIMIT:
+        message = (
+            f"the graph has {size / 1e9:.1f} GB of values; one ONNX file holds at most 2 GB: "
+            "let it refer to a weights file beside it, as a bundle's graph does"
+        )
+        raise ConfigError(message)
+    return model.SerializeToString(deterministic=True), external
 
 
 @contextmanager
@@ -136,7 +165,9 @@ def _merge_batch_norms(graph: DeployedSegmentation) -> DeployedSegmentation:
     The exporter would merge batch norms into the convolutions, whose weights then no longer fit float16;
     the runtimes do the merging anyway when they load the file.
     """
-    graph = copy.deepcopy(graph)
+    # Tensors are shared with the original: nothing changes them, and a large network's are gigabytes.
+    shared = {id(tensor): tensor for tensor in (*graph.parameters(), *graph.buffers())}
+    graph = copy.deepcopy(graph, shared)
     for module in list(graph.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
@@ -179,11 +210,13 @@ def _trace(graph: DeployedSegmentation) -> onnx.ModelProto:
         raise RuntimeError(message)
     if DOMAIN not in domains:
         model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
-    # What the exporter notes for its own debugging is half of a small file, and names paths of this machine.
+    # What the exporter notes for its own debugging is half of a small file, and names paths of this machine;
+    # the inner values' shapes every reader infers again.
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
+    del model.graph.value_info[:]
+    for value in (*model.graph.input, *model.graph.output):
         del value.metadata_props[:]
     del model.graph.metadata_props[:]
     model.doc_string = model.graph.doc_string = ""
@@ -229,27 +262,6 @@ def _dcnv3_node(  # noqa: PLR0913, PLR0917 - called with the operator's argument
         remove_center=remove_center,
     )
     return getattr(_INTERNIMAGE, NAME)(value, offset, mask, **attributes)
-
-
-def _halve_initializers(model: onnx.ModelProto) -> None:
-    """Store every large float32 initialiser that float16 holds exactly as float16, cast where it is used."""
-    casts: list[onnx.NodeProto] = []
-    for tensor in model.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(tensor)
-        if values.size < _HALF_FROM:
-            continue
-        with np.errstate(over="ignore"):
-            half = values.astype(np.float16)
-        if not np.array_equal(half.astype(np.float32), values):
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
-        casts.append(helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
 
 
 def _weights_digest(graph: DeployedSegmentation) -> str:

@@ -1,12 +1,13 @@
 """Weights in files: safetensors, and .pth without trusting it; keys of every published layout."""
 
+import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -50,6 +51,23 @@ class LoadReport:
                 more = f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
                 parts.append(f"{len(keys)} {label}: {', '.join(keys[:_LISTED])}{more}")
         return "; ".join(parts) or "all keys match"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """Where a safetensors file keeps the values of one tensor, row by row and little-endian.
+
+    Attributes:
+        dtype: the format's name of the type, such as "F16" or "F32".
+        shape: the tensor's shape.
+        offset: first byte, counted from the start of the file.
+        length: number of bytes.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    length: int
 
 
 def load_checkpoint(path: str | Path, *, trust_pickle: bool = False) -> StateDict:
@@ -101,6 +119,25 @@ def save_checkpoint(
     """
     tensors = {key: (to_half(value) if half else value).contiguous().cpu() for key, value in state.items()}
     write_bytes(path, save(tensors, metadata=dict(metadata or {})))
+
+
+def stored_tensors(path: Path) -> dict[str, StoredTensor]:
+    """Return where each tensor of a safetensors file lies. Raises BundleError when it is no such file."""
+    try:
+        # The library checks the whole header: types, and that the tensors fill the file without a gap.
+        with safe_open(path, framework="pt"), path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+    except (SafetensorError, OSError, ValueError) as error:
+        message = f"{path} is no safetensors file or damaged: {error}"
+        raise BundleError(message) from error
+    header.pop("__metadata__", None)
+    tensors: dict[str, StoredTensor] = {}
+    for name, entry in header.items():
+        start, end = entry["data_offsets"]
+        offset = 8 + length + start
+        tensors[name] = StoredTensor(entry["dtype"], tuple(entry["shape"]), offset, end - start)
+    return tensors
 
 
 def to_half(tensor: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -41,7 +43,7 @@ def quick(monkeypatch):
     def stand_in(graph, path, **_):
         data = repr((graph.size, graph.model.state_dict()["decode_head.conv_seg.bias"])).encode()
         path.write_bytes(data)
-        return ExportReport(path, hashlib.sha256(data).hexdigest(), len(data), ())
+        return ExportReport(path, hashlib.sha256(data).hexdigest(), len(data), 0, ())
 
     monkeypatch.setattr(bundles, "export_portable", stand_in)
 
@@ -60,6 +62,29 @@ def test_a_bundle_holds_network_files_and_origin(tmp_path):
     weights = load_checkpoint(loaded.file("weights.safetensors"))
     load_weights(model, weights)
     assert {value.dtype for value in weights.values()} == {torch.float16, torch.int64}
+
+
+def test_weights_lie_in_the_folder_once(tmp_path):
+    """The smallest network a bundle is shipped for: its weights as float16, and little else."""
+    bundle = make(tmp_path / "model", architecture="upernet_internimage_nano")
+    model = create_model(bundle.architecture)
+    weights = 2 * sum(parameter.numel() for parameter in model.parameters())
+    assert sum(path.stat().st_size for path in bundle.root.iterdir()) < 1.05 * weights
+    graph = onnx.load(bundle.file("portable.onnx"), load_external_data=False).graph
+    places = [
+        {item.key: item.value for item in tensor.external_data}
+        for tensor in graph.initializer
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+    ]
+    assert {place["location"] for place in places} == {"weights.safetensors"}
+    assert sum(int(place["length"]) for place in places) > 0.98 * weights
+    onnx.checker.check_model(bundle.file("portable.onnx"))
+
+
+def test_the_graph_follows_its_folder(tmp_path):
+    bundle = make(tmp_path / "model")
+    bundle.root.rename(tmp_path / "moved")
+    onnxruntime.InferenceSession(str(tmp_path / "moved" / "portable.onnx"))
 
 
 @pytest.mark.usefixtures("quick")

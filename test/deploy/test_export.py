@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from internimage_perception.deploy import check_export, export, export_portable
 from internimage_perception.errors import BundleError, ConfigError
-from internimage_perception.models import DeployedSegmentation, create_model
+from internimage_perception.models import DeployedSegmentation, create_model, save_checkpoint
 
 NETWORKS = {
     "pre-norm": {"channels": 16, "depths": [1, 1, 1, 1], "groups": [1, 2, 4, 8]},
@@ -91,6 +91,7 @@ def test_report_and_file_agree(exported):
     data = path.read_bytes()
     assert report.path == path
     assert report.size == len(data)
+    assert report.external == 0
     assert report.sha256 == hashlib.sha256(data).hexdigest()
     assert [agreement.name for agreement in report.agreements] == ["class_ids", "confidence"]
     assert report.agreements[0].identical >= 0.9999
@@ -180,10 +181,59 @@ def test_a_file_that_answers_differently_is_not_kept(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_graph_beyond_the_format_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "_PROTOBUF_LIMIT", 1000)
-    with pytest.raises(ConfigError, match="2 GB"):
-        export_portable(deployed(NETWORKS["pre-norm"]), tmp_path / "portable.onnx")
+def test_a_graph_beyond_the_format_needs_a_weights_file(tmp_path, monkeypatch):
+    graph = deployed(NETWORKS["pre-norm"])
+    limit = 150_000
+    assert 2 * sum(parameter.numel() for parameter in graph.model.parameters()) > limit
+    monkeypatch.setattr(export, "_PROTOBUF_LIMIT", limit)
+    with pytest.raises(ConfigError, match="2 GB: let it refer to a weights file"):
+        export_portable(graph, tmp_path / "portable.onnx")
+    assert list(tmp_path.iterdir()) == []
+    save_checkpoint(tmp_path / "weights.safetensors", graph.model.state_dict(), half=True)
+    report = export_portable(graph, tmp_path / "portable.onnx", weights=tmp_path / "weights.safetensors")
+    assert report.agreements[0].identical >= 0.9999
+
+
+@pytest.fixture
+def compact(exported, tmp_path):
+    """Return the same graph with its weights in a file beside it, and the report."""
+    graph, _, _ = exported
+    save_checkpoint(tmp_path / "weights.safetensors", graph.model.state_dict(), half=True)
+    path = tmp_path / "portable.onnx"
+    return path, export_portable(graph, path, weights=tmp_path / "weights.safetensors")
+
+
+def optimized(path, folder):
+    """Return the graph as ONNX Runtime runs it."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / f"{path.parent.name}_optimized.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnx.load(options.optimized_model_filepath).graph
+
+
+def test_weights_beside_the_graph_change_nothing(exported, compact, tmp_path):
+    """Bit for bit the same answers, from the same operators: nothing is left to do for each frame."""
+    _, complete, complete_report = exported
+    path, report = compact
+    assert report.size + report.external < complete_report.size + 100_000
+    assert report.external > 0.8 * complete_report.size - 200_000
+    images = np.random.default_rng(1).integers(0, 256, (2, 75, 131, 3), dtype=np.uint8)
+    for own, other in zip(answers(path, images), answers(complete, images), strict=True):
+        assert np.array_equal(own, other)
+    graphs = [optimized(file, tmp_path) for file in (path, complete)]
+    kinds = [sorted(node.op_type for node in graph.node) for graph in graphs]
+    assert kinds[0] == kinds[1]
+    constants = {tensor.name for tensor in graphs[0].initializer}
+    moved = [node for node in graphs[0].node if node.op_type in {"Cast", "Transpose"}]
+    assert not any(node.input[0] in constants for node in moved)
+
+
+def test_weights_elsewhere_are_refused(tmp_path):
+    graph = deployed(NETWORKS["pre-norm"])
+    save_checkpoint(tmp_path / "weights.safetensors", graph.model.state_dict(), half=True)
+    with pytest.raises(ConfigError, match="must lie beside"):
+        export_portable(graph, tmp_path / "there" / "portable.onnx", weights=tmp_path / "weights.safetensors")
 
 
 def test_the_check_sees_a_small_difference(exported, tmp_path):

@@ -6,6 +6,8 @@ import shutil
 import sys
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -156,6 +158,44 @@ def test_damaged_and_missing_files_are_named(copy, name, file):
     (copy / file).unlink()
     with pytest.raises(BackendError, match=file):
         create_backend(name, loaded)
+
+
+def test_a_graph_without_its_weights_is_refused(copy):
+    loaded = Bundle.load(copy)
+    (copy / "weights.safetensors").unlink()
+    with pytest.raises(BackendError, match=r"portable\.onnx.*weights\.safetensors"):
+        OnnxRuntimeBackend(loaded)
+
+
+def test_linked_files_are_read(bundle, backends, tmp_path, monkeypatch):
+    """A symlink install links file by file: the weights then lie in another folder than the graph's link."""
+    (tmp_path / "linked").mkdir()
+    for file in bundle.root.iterdir():
+        (tmp_path / "linked" / file.name).symlink_to(file)
+    opened = []
+    session = onnxruntime.InferenceSession
+
+    def record(path, *rest, **options):
+        opened.append(path)
+        return session(path, *rest, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", record)
+    frames = images(1, 72, 104)
+    answers = OnnxRuntimeBackend(Bundle.load(tmp_path / "linked")).run(frames)
+    assert opened == [str(bundle.root.resolve() / "portable.onnx")]
+    for name, expected in backends["onnxruntime"].run(frames).items():
+        assert np.array_equal(answers[name], expected)
+
+
+def test_a_bundle_whose_graph_holds_its_weights_runs_as_well(bundle, backends, copy):
+    """Earlier versions wrote such bundles."""
+    complete = onnx.load(bundle.file("portable.onnx"))  # takes the weights in
+    onnx.save(complete, copy / "portable.onnx")
+    (copy / "weights.safetensors").unlink()
+    frames = images(1, 72, 104)
+    answers = OnnxRuntimeBackend(Bundle.load(copy, verify=False)).run(frames)
+    for name, expected in backends["onnxruntime"].run(frames).items():
+        assert np.array_equal(answers[name], expected)
 
 
 def test_auto_falls_back_to_what_the_bundle_has(copy):

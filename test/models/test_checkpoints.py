@@ -8,7 +8,7 @@ import torch
 
 from internimage_perception.errors import BundleError
 from internimage_perception.models import create_model, load_checkpoint, load_weights, save_checkpoint
-from internimage_perception.models.checkpoints import to_half
+from internimage_perception.models.checkpoints import StoredTensor, stored_tensors, to_half
 
 BACKBONE = {"channels": 8, "depths": [1, 1, 1, 1], "groups": [1, 2, 4, 8], "layer_scale": 1.0}
 SEGMENTOR = BACKBONE | {"head_channels": 8, "num_classes": 3, "aux_channels": 4}
@@ -52,6 +52,34 @@ def test_half_precision_keeps_what_does_not_fit(tmp_path):
     assert [loaded[key].dtype for key in "abn"] == [torch.float32, torch.float16, torch.int64]
     assert torch.equal(loaded["a"], state["a"])
     assert to_half(torch.tensor([float("inf")])).dtype == torch.float16
+
+
+def test_places_in_the_file_are_where_the_values_are(tmp_path):
+    state = {
+        "odd": torch.arange(3).half(), "matrix": torch.rand(5, 7).half(), "wide": torch.tensor([1e5, -2.5]),
+    }  # fmt: skip
+    path = tmp_path / "w.safetensors"
+    save_checkpoint(path, state, metadata={"name": "some text"})
+    places = stored_tensors(path)
+    assert places.keys() == state.keys()
+    content = path.read_bytes()
+    for name, place in places.items():
+        values = content[place.offset : place.offset + place.length]
+        assert values == state[name].numpy().tobytes()
+        assert place.shape == tuple(state[name].shape)
+    assert [places[name].dtype for name in state] == ["F16", "F16", "F32"]
+    assert isinstance(places["odd"], StoredTensor)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", None])
+def test_places_of_a_damaged_file(tmp_path, content):
+    path = tmp_path / "w.safetensors"
+    if content is None:
+        save_checkpoint(path, {"a": torch.ones(300)})
+        content = path.read_bytes()[:-1]
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match="no safetensors file or damaged"):
+        stored_tensors(path)
 
 
 @pytest.mark.parametrize("entry", [None, "state_dict", "model"])

@@ -1,11 +1,12 @@
 """Backend `onnxruntime`: the bundle's portable graph in ONNX Runtime."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from internimage_perception.errors import BackendError, BundleError
 from internimage_perception.inference.backends.base import Images, Outputs
-from internimage_perception.inference.bundle import PORTABLE, Bundle
+from internimage_perception.inference.bundle import PORTABLE, WEIGHTS, Bundle
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -15,6 +16,9 @@ _OUTPUTS = ("class_ids", "confidence")
 
 class OnnxRuntimeBackend:
     """Runs `portable.onnx`, on the GPU where ONNX Runtime has one (CUDA), else on the CPU.
+
+    The graph takes its weights from `weights.safetensors` beside it; one that holds them itself, as earlier
+    versions wrote it, runs as well.
 
     Its threads sleep between frames instead of spinning: a spinning worker answers a little sooner, but
     takes whole cores from everything else on the vehicle while it waits for the next frame.
@@ -43,7 +47,7 @@ class OnnxRuntimeBackend:
             message = f"this onnxruntime has no {', '.join(missing)}; it has {', '.join(available)}"
             raise BackendError(message)
         try:
-            path = bundle.file(PORTABLE)
+            path = _beside_weights(bundle.file(PORTABLE))
         except BundleError as error:
             raise BackendError(str(error)) from error
         try:
@@ -71,6 +75,16 @@ class OnnxRuntimeBackend:
             message = f"{self.name} failed on images {shape} {getattr(images, 'dtype', '')}: {error}"
             raise BackendError(message) from error
         return dict(zip(_OUTPUTS, answers, strict=True))
+
+
+def _beside_weights(graph: Path) -> Path:
+    """Return the path by which ONNX Runtime finds the weights in the graph's own folder.
+
+    `colcon build --symlink-install` links files one by one, and ONNX Runtime 1.24 refuses weights behind a
+    link that leads out of the folder it was given: the links' target is such a folder too.
+    """
+    real = graph.resolve()
+    return real if (real.parent / WEIGHTS).is_file() else graph
 
 
 def _options(threads: int | None) -> "onnxruntime.SessionOptions":
