@@ -22,7 +22,7 @@ from ros_environment import INSTALL, ROOT, UNDERLAY, VENV, sourced_prefix, sourc
 
 STAMPS = VENV / ".setup"
 UNREACHABLE = "is the package index reachable? (`pip config` and PIP_INDEX_URL choose a proxy or a mirror)"
-NO_KERNELS = "left out: CUDA kernels and TensorRT plugin (dcnv3_plugin holds none yet; DCNv3 runs in PyTorch)"
+NATIVE = ROOT / "build" / "native"
 
 
 def digest(paths: Iterable[Path], *facts: str) -> str:
@@ -105,6 +105,19 @@ def install_editable() -> None:
     )
 
 
+def build_kernels() -> str | None:
+    """Build the native kernels into `build/native`; where that fails, return what to know."""
+    cmake = VENV / "bin" / "cmake"
+    program = cmake if cmake.exists() else "cmake"
+    advice = "building the native kernels failed"
+    try:
+        run([program, "-S", ROOT / "dcnv3_plugin", "-B", NATIVE, "-DCMAKE_BUILD_TYPE=Release"], advice)
+        run([program, "--build", NATIVE, "--parallel"], advice)
+    except StepError as error:
+        return f"Native kernels are left out, DCNv3 runs in PyTorch, many times slower: {error}"
+    return None
+
+
 def provide_ros() -> str | None:
     """Get ROS from the package index; where that is impossible, return the paragraph that says why."""
     try:
@@ -139,6 +152,9 @@ def set_up() -> Iterator[str]:
     key = digest(requirements, version)
     step("packages", key, [], lambda: install_packages(requirements))
     step("editable", digest([ROOT / "pyproject.toml", ROOT / "setup.py"], key), [], install_editable)
+    sources = digest([ROOT / "dcnv3_plugin"], key)
+    if remark := step("kernels", sources, [NATIVE / "libdcnv3_cpu.so"], build_kernels):
+        yield remark
     if remark := ros_remark(ros, key):
         yield remark
 
@@ -190,7 +206,7 @@ def main() -> int:
             print(error.explained(), file=sys.stderr)
             return 1
     if not quiet:
-        print(*remarks, NO_KERNELS, "ready: `make help` lists what to do next", sep="\n")
+        print(*remarks, "ready: `make help` lists what to do next", sep="\n")
     return 0
 
 

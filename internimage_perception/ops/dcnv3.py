@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from internimage_perception.ops.geometry import DCNv3Geometry, IntPair, OperatorError
+from internimage_perception.ops.native import dcnv3_native, dcnv3_native_backward, native_takes
 from internimage_perception.ops.reference import dcnv3_reference
 
 Implementation = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, DCNv3Geometry], torch.Tensor]
@@ -92,6 +93,8 @@ def _dcnv3_op(  # noqa: PLR0913, PLR0917 - the schema of the graph node
 ) -> torch.Tensor:
     geometry = _geometry((kernel_size, stride, padding, dilation, group, offset_scale, remove_center))
     geometry.check(input, offset, mask)
+    if native_takes(input, offset, mask):
+        return dcnv3_native(input, offset, mask, geometry)
     return dcnv3_reference(input, offset, mask, geometry)
 
 
@@ -128,18 +131,67 @@ def _setup_context(ctx: _Context, inputs: _Inputs, output: torch.Tensor) -> None
 
 
 def _backward(ctx: _Context, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-    """Differentiate the reference, computed anew: sampling is cheaper than keeping its weights in memory."""
-    geometry = _geometry(ctx.arguments)
+    value, offset, mask = ctx.saved_tensors
     needed = ctx.needs_input_grad[:3]
-    with torch.enable_grad():
-        value, offset, mask = (
-            tensor.detach().requires_grad_(need)
-            for tensor, need in zip(ctx.saved_tensors, needed, strict=True)
-        )
-        output = dcnv3_reference(value, offset, mask, geometry)
-    wanted = [tensor for tensor in (value, offset, mask) if tensor.requires_grad]
-    gradients = iter(torch.autograd.grad(output, wanted, gradient))
-    return (*(next(gradients) if need else None for need in needed), *([None] * len(ctx.arguments)))
+    found = _dcnv3_backward_op(value, offset, mask, gradient, *ctx.arguments, list(needed))
+    return (
+        *(tensor if need else None for tensor, need in zip(found, needed, strict=True)),
+        *([None] * len(ctx.arguments)),
+    )
 
 
 _dcnv3_op.register_autograd(_backward, setup_context=_setup_context)
+
+
+@torch.library.custom_op("internimage::dcnv3_backward", mutates_args=())
+def _dcnv3_backward_op(  # noqa: PLR0913, PLR0917 - the schema of the graph node
+    input: torch.Tensor,  # noqa: A002
+    offset: torch.Tensor,
+    mask: torch.Tensor,
+    gradient: torch.Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    group: int,
+    offset_scale: float,
+    remove_center: bool,
+    needed: Sequence[bool],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the gradients of input, offset and mask; an empty tensor for one that is not needed."""
+    geometry = _geometry((kernel_size, stride, padding, dilation, group, offset_scale, remove_center))
+    if native_takes(input, offset, mask):
+        return dcnv3_native_backward(input, offset, mask, gradient, geometry, needed)
+    # The reference is computed anew: sampling is cheaper than keeping its weights in memory.
+    with torch.enable_grad():
+        leaves = [
+            tensor.detach().requires_grad_(need)
+            for tensor, need in zip((input, offset, mask), needed, strict=True)
+        ]
+        output = dcnv3_reference(leaves[0], leaves[1], leaves[2], geometry)
+    found = iter(torch.autograd.grad(output, [leaf for leaf in leaves if leaf.requires_grad], gradient))
+    first, second, third = (next(found) if leaf.requires_grad else leaf.new_empty(0) for leaf in leaves)
+    return first, second, third
+
+
+@_dcnv3_backward_op.register_fake
+def _(  # noqa: PLR0913, PLR0917 - the schema of the graph node
+    input: torch.Tensor,  # noqa: A002
+    offset: torch.Tensor,
+    mask: torch.Tensor,
+    gradient: torch.Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    group: int,
+    offset_scale: float,
+    remove_center: bool,
+    needed: Sequence[bool],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    del gradient, kernel_size, stride, padding, dilation, group, offset_scale, remove_center
+    first, second, third = (
+        tensor.new_empty(tensor.shape if need else (0,))
+        for tensor, need in zip((input, offset, mask), needed, strict=True)
+    )
+    return first, second, third

@@ -1,0 +1,116 @@
+"""Finding and calling the native kernels: the C interface of `dcnv3_plugin`, through ctypes."""
+
+import ctypes
+import functools
+import os
+import sys
+from pathlib import Path
+
+from internimage_perception.errors import PerceptionError
+
+ABI_VERSION = 1
+CPU_LIBRARY = "libdcnv3_cpu.so"
+ENVIRONMENT = "INTERNIMAGE_PERCEPTION_LIBRARY_PATH"
+F32, F64, F16, BF16 = range(4)
+REMOVE_CENTER, SOFTMAX_MASK, DETERMINISTIC = 1, 2, 4
+
+
+class Params(ctypes.Structure):
+    """`dcnv3_params`."""
+
+    _fields_ = (
+        ("struct_size", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("batch", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("out_height", ctypes.c_int64),
+        ("out_width", ctypes.c_int64),
+        ("group", ctypes.c_int32),
+        ("group_channels", ctypes.c_int32),
+        ("kernel_h", ctypes.c_int32),
+        ("kernel_w", ctypes.c_int32),
+        ("stride_h", ctypes.c_int32),
+        ("stride_w", ctypes.c_int32),
+        ("pad_h", ctypes.c_int32),
+        ("pad_w", ctypes.c_int32),
+        ("dilation_h", ctypes.c_int32),
+        ("dilation_w", ctypes.c_int32),
+        ("threads", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+        ("offset_scale", ctypes.c_double),
+    )
+
+
+class Array(ctypes.Structure):
+    """`dcnv3_array`."""
+
+    _fields_ = (("data", ctypes.c_void_p), ("type", ctypes.c_int32), ("reserved", ctypes.c_int32))
+
+
+class Tensors(ctypes.Structure):
+    """`dcnv3_tensors`."""
+
+    _fields_ = (("input", Array), ("offset", Array), ("mask", Array), ("gate", Array))
+
+
+class NativeError(PerceptionError, RuntimeError):
+    """The native library is not there, not the right one, or refused a call."""
+
+
+def search_path() -> list[Path]:
+    """Return the folders where the libraries are looked for, in order.
+
+    1. `INTERNIMAGE_PERCEPTION_LIBRARY_PATH`, folders separated by colons;
+    2. `lib` beside this module: pip installs them there;
+    3. `lib` of the ROS workspaces in `AMENT_PREFIX_PATH`: colcon installs them there;
+    4. `build/native` of the source tree: `make setup` builds them there.
+    """
+    package = Path(__file__).resolve().parents[1]
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    return [
+        *(Path(folder) for folder in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if folder),
+        package / "lib",
+        *(Path(prefix) / "lib" for prefix in prefixes if prefix),
+        package.parent / "build" / "native",
+    ]
+
+
+@functools.cache
+def cpu_library() -> ctypes.CDLL:
+    """Load the CPU kernels. Raises NativeError saying where it looked, or what is wrong with the file."""
+    if sys.byteorder != "little":
+        raise NativeError("the native kernels need a little-endian machine")
+    folders = search_path()
+    for folder in folders:
+        if (folder / CPU_LIBRARY).is_file():
+            return _load(folder / CPU_LIBRARY)
+    raise NativeError(
+        f"no {CPU_LIBRARY} in {', '.join(map(str, folders))}; build it: "
+        "cmake -S dcnv3_plugin -B build/native && cmake --build build/native"
+    )
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL(str(path))
+        library.dcnv3_abi_version.restype = ctypes.c_uint32
+        version = library.dcnv3_abi_version()
+    except (OSError, AttributeError) as error:
+        raise NativeError(f"{path} cannot be loaded: {error}; build it anew") from error
+    if version != ABI_VERSION:
+        raise NativeError(f"{path} has interface {version}, this package needs {ABI_VERSION}; build it anew")
+    library.dcnv3_status_text.restype = ctypes.c_char_p
+    library.dcnv3_status_text.argtypes = (ctypes.c_int,)
+    library.dcnv3_cpu_instructions.restype = ctypes.c_char_p
+    library.dcnv3_forward_cpu.argtypes = (ctypes.POINTER(Params), ctypes.POINTER(Tensors), Array)
+    library.dcnv3_backward_cpu.argtypes = (
+        ctypes.POINTER(Params), ctypes.POINTER(Tensors), Array, ctypes.POINTER(Tensors),
+    )  # fmt: skip
+    return library
+
+
+def check(library: ctypes.CDLL, status: int, what: str) -> None:
+    """Raise NativeError for a status that is no success."""
+    if status:
+        raise NativeError(f"{what}: {library.dcnv3_status_text(status).decode()}")
