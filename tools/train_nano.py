@@ -1,17 +1,23 @@
 """Trains the nano model on the procedural street, on a CPU, resumable at any moment.
 
-    tools/train_nano.py config/training/nano.yaml --work FOLDER [--bundle OUT]
+    tools/train_nano.py config/training/nano.yaml --work FOLDER --draw
+    tools/train_nano.py config/training/nano.yaml --work FOLDER --weights nano.safetensors
 
-Two processes share FOLDER and may run at the same time: `--draw` renders pictures (a folder of PNG pairs),
-the other trains on what is there and waits when it runs dry. Both continue where they were killed. Training
-logs every 50 steps to `log.csv`, and writes a checkpoint (atomically) every 200 steps.
+The first command renders the pictures (PNG pairs), the second trains on them. Both continue where they were
+killed. Training logs to `log.csv` every 50 steps and writes a checkpoint (atomically) every 200 steps.
+
+Large tensors come and go thousands of times; keeping their memory saves a third of the time:
+
+    MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=20000000000 tools/train_nano.py ...
 """
 
 import argparse
 import csv
 import math
+import multiprocessing
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -21,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import yaml
-from torch import nn
+from torch import distributed, nn
 
 from internimage_perception.files import atomic_path
 from internimage_perception.models import create_model
@@ -31,6 +37,7 @@ CLASSES = 13
 _MEAN = torch.tensor((123.675, 116.28, 103.53)).view(1, 3, 1, 1)
 _STD = torch.tensor((58.395, 57.12, 57.375)).view(1, 3, 1, 1)
 Pixels = npt.NDArray[np.uint8]
+Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,14 @@ class Config:
     pictures: int
     validation: int
     per_street: int
-    epochs: int
+    crop: tuple[int, int]
+    zoom: tuple[float, float]
     batch: int
+    steps: int
+    whole_steps: int
+    whole_zoom: tuple[float, float]
+    whole_batch: int
+    rarity: float
     learning_rate: float
     weight_decay: float
     warm_up: int
@@ -59,11 +72,6 @@ class Config:
         if set(content) != known:
             raise SystemExit(f"{path}: fields differ from what is needed: {sorted(set(content) ^ known)}")
         return cls(**content)
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps in all."""
-        return self.epochs * self.pictures // self.batch
 
 
 class Pictures:
@@ -87,55 +95,92 @@ class Pictures:
         """Return RGB picture and class ids, waiting until they are drawn."""
         while not self.has(number):
             time.sleep(1.0)
-        image = cv2.imread(str(self._path(number, "image")), cv2.IMREAD_COLOR)
-        labels = cv2.imread(str(self._path(number, "labels")), cv2.IMREAD_UNCHANGED)
-        return np.asarray(image, np.uint8)[..., ::-1], np.asarray(labels, np.uint8)
+        decoded = self.folder / "decoded" / f"{number:06d}.npy"
+        if not decoded.exists():
+            # Decoding takes as long as everything else that is done to a picture: once is enough.
+            image = cv2.imread(str(self._path(number, "image")), cv2.IMREAD_COLOR)
+            labels = cv2.imread(str(self._path(number, "labels")), cv2.IMREAD_UNCHANGED)
+            assert image is not None and labels is not None  # noqa: S101, PT018 - written whole or not at all
+            with atomic_path(decoded) as path, path.open("wb") as file:
+                np.save(file, np.concatenate([image[..., ::-1], labels[..., None]], axis=2))
+        both = np.load(decoded)
+        return both[..., :3], both[..., 3]
 
     def _path(self, number: int, kind: str) -> Path:
         return self.folder / f"{number // 1000:03d}" / f"{number:06d}_{kind}.png"
 
 
-def draw(config: Config, work: Path) -> None:
-    """Render the validation pictures, then the training pictures."""
+def draw(config: Config, work: Path, workers: int) -> None:
+    """Render the validation pictures, then the training pictures; streets are shared out among processes."""
+    splits: tuple[tuple[Split, int], ...] = (("test", config.validation), ("train", config.pictures))
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for split, count in splits:
+            streets = range(-(-count // config.per_street))
+            jobs = [pool.submit(_draw_street, config, work / split, split, street) for street in streets]
+            for done, job in enumerate(jobs, 1):
+                job.result()
+                if done % 10 == 0 or done == len(jobs):
+                    print(f"{split}: {min(count, done * config.per_street)} of {count} drawn", flush=True)
+
+
+def _draw_street(config: Config, folder: Path, split: Split, street: int) -> None:
     from internimage_perception.data.street.samples import random_samples  # noqa: PLC0415 - only drawing renders
 
-    splits: tuple[tuple[Literal["test", "train"], int], ...] = (
-        ("test", config.validation),
-        ("train", config.pictures),
+    count = config.validation if split == "test" else config.pictures
+    pictures = Pictures(folder)
+    numbers = range(street * config.per_street, min(count, (street + 1) * config.per_street))
+    if all(pictures.has(number) for number in numbers):
+        return
+    samples = random_samples(
+        config.seed + street, config.per_street, width=config.width, height=config.height, split=split
     )
-    for split, count in splits:
-        pictures = Pictures(work / split)
-        for street in range(-(-count // config.per_street)):
-            numbers = range(street * config.per_street, min(count, (street + 1) * config.per_street))
-            if all(pictures.has(number) for number in numbers):
-                continue
-            samples = random_samples(
-                config.seed + street, config.per_street, width=config.width, height=config.height, split=split
-            )
-            for number, (image, labels) in zip(numbers, samples, strict=False):
-                pictures.write(number, image, labels)
-            if street % 10 == 0:
-                print(f"{split}: {numbers.stop} of {count} drawn", flush=True)
+    for number, (image, labels) in zip(numbers, samples, strict=False):
+        pictures.write(number, image, labels)
 
 
-def augment(image: Pixels, labels: Pixels, random: np.random.Generator) -> tuple[Pixels, Pixels]:
-    """Flip, rescale and crop, change colours; label edges stay exact."""
-    if random.random() < 0.5:
-        image, labels = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(labels[:, ::-1])
+def augment(
+    image: Pixels,
+    labels: Pixels,
+    size: tuple[int, int],
+    zoom: tuple[float, float],
+    random: np.random.Generator,
+) -> tuple[Pixels, Pixels]:
+    """Flip, rotate, zoom and crop to `size` (height, width), change colours; label edges stay exact.
+
+    Every second crop is centred on a class chosen by lot among those in the picture, however small.
+    """
     height, width = labels.shape
-    scale = math.exp(random.uniform(math.log(0.85), math.log(1.6)))
-    matrix = np.array([[scale, 0, 0], [0, scale, 0]], np.float32)
-    matrix[0, 2] = (width - scale * width) * random.random()
-    matrix[1, 2] = (height - scale * height) * random.random()
-    size = (width, height)
-    warped = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    point = np.array([random.uniform(0, width), random.uniform(0, height)])
+    present = np.flatnonzero(np.bincount(labels.reshape(-1), minlength=256)[:IGNORED])
+    if len(present) and random.random() < 0.5:
+        pixels_of_class = np.flatnonzero(labels.reshape(-1) == random.choice(present))
+        row, column = divmod(int(random.choice(pixels_of_class)), width)
+        point = np.array([column, row])
+    scale = math.exp(random.uniform(math.log(zoom[0]), math.log(zoom[1])))
+    turn = math.radians(random.normal(0.0, 4.0))
+    matrix = scale * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    # The crop lies inside the picture as far as it can, somewhere around the point.
+    center = [
+        np.clip(
+            point[axis] + random.uniform(-0.4, 0.4) * crop / scale,
+            *sorted((crop / 2 / scale, side - crop / 2 / scale)),
+        )
+        for axis, (crop, side) in enumerate(((size[1], width), (size[0], height)))
+    ]
+    if random.random() < 0.5:
+        matrix[0] *= -1
+    shift = np.array([size[1] / 2, size[0] / 2]) - matrix @ np.array(center)
+    transform = np.concatenate([matrix, shift[:, None]], axis=1)
+    out = (size[1], size[0])
+    warped = cv2.warpAffine(image, transform, out, flags=cv2.INTER_LINEAR)
     classes = cv2.warpAffine(
-        labels, matrix, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=IGNORED
+        labels, transform, out, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=IGNORED
     )
     pixels = np.asarray(warped, np.float32)
     gray = pixels.mean(axis=2, keepdims=True)
-    pixels = gray + (pixels - gray) * random.uniform(0.4, 1.6)
-    pixels = pixels * random.uniform(0.75, 1.25, 3) * random.uniform(0.6, 1.4) + random.uniform(-25, 25)
+    pixels = gray + (pixels - gray) * np.float32(random.uniform(0.3, 1.6))
+    pixels = pixels * random.uniform(0.85, 1.15, 3).astype(np.float32) * np.float32(random.uniform(0.6, 1.4))
+    pixels += np.float32(random.uniform(-25, 25))
     return np.clip(pixels, 0, 255).astype(np.uint8), np.asarray(classes, np.uint8)
 
 
@@ -145,14 +190,31 @@ def prepare(images: list[Pixels]) -> torch.Tensor:
     return (stacked - _MEAN) / _STD
 
 
-def class_weights(pictures: Pictures, count: int) -> torch.Tensor:
-    """Return weights that lift rare classes: the inverse square root of their share, at most 10 to 1."""
+def class_weights(config: Config, pictures: Pictures) -> torch.Tensor:
+    """Return weights that lift rare classes: a power of their share of the first pictures, mean 1."""
     totals = np.zeros(CLASSES)
-    for number in range(count):
+    for number in range(min(400, config.pictures)):
         labels = pictures.read(number)[1]
         totals += np.bincount(labels.reshape(-1), minlength=256)[:CLASSES]
-    weights = (totals / totals.sum() + 1e-4) ** -0.5
-    return torch.from_numpy(np.clip(weights / np.median(weights), 0.4, 4.0)).float()
+    weights = (totals / totals.sum() + 1e-4) ** -config.rarity
+    return torch.from_numpy(weights / weights.mean()).float()
+
+
+def loss_of(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Return weighted cross entropy plus the mean Dice loss over the classes in the batch.
+
+    Dice counts a class's overlap over the whole batch, however few its pixels: much like the IoU.
+    """
+    chances = logits.log_softmax(1)
+    entropy = nn.functional.nll_loss(chances, labels, weights, ignore_index=IGNORED)
+    seen = labels != IGNORED
+    index = labels.masked_fill(~seen, 0)
+    right = (chances.gather(1, index[:, None])[:, 0].exp() * seen).flatten()
+    overlap = right.new_zeros(CLASSES).index_add(0, index.flatten(), right)
+    total = torch.bincount(index[seen], minlength=CLASSES)
+    found = torch.einsum("nchw,nhw->c", chances.exp(), seen.to(chances.dtype))
+    dice = 1 - 2 * overlap / (found + total + 1.0)
+    return entropy + dice[total > 0].mean()
 
 
 def validate(model: nn.Module, pictures: Pictures, count: int) -> tuple[float, npt.NDArray[np.float64]]:
@@ -212,7 +274,7 @@ class Training:
             )  # fmt: skip
 
     def advance(self, images: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> float:
-        """Do one step; returns the loss."""
+        """Do one step together with the other processes; returns this one's loss."""
         config = self.config
         warm = min(1.0, (self.step + 1) / config.warm_up)
         cosine = 0.5 * (1 + math.cos(math.pi * self.step / config.steps))
@@ -220,9 +282,15 @@ class Training:
             group["lr"] = config.learning_rate * warm * max(cosine, 0.01)
         with torch.autocast("cpu", torch.bfloat16):
             logits = self.model(images)
-        loss = nn.functional.cross_entropy(logits.float(), labels, weights, ignore_index=IGNORED)
+        loss = loss_of(logits.float(), labels, weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        together = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        distributed.all_reduce(together)
+        together /= distributed.get_world_size()
+        for gradient, part in zip(gradients, together.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         keep = min(config.ema, (1 + self.step) / (10 + self.step))
@@ -235,56 +303,72 @@ class Training:
                 else:
                     mine.copy_(theirs)
         self.step += 1
-        return float(loss)
+        return float(loss.detach())
 
 
-def batch_of(config: Config, pictures: Pictures, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the batch of a step: the same whenever it is asked for."""
-    random = np.random.default_rng((config.seed, step))
-    epoch, position = divmod(step * config.batch, config.pictures)
-    order = _order(config, epoch)
-    numbers = [int(order[(position + k) % config.pictures]) for k in range(config.batch)]
-    pairs = [augment(*pictures.read(number), random) for number in numbers]
+def batch_of(
+    config: Config, pictures: Pictures, step: int, rank: int, ranks: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return one process's part of a step, the same whenever it is asked for.
+
+    The last steps see whole pictures.
+    """
+    random = np.random.default_rng((config.seed, step, rank))
+    count, size, zoom = config.batch, config.crop, config.zoom
+    if step >= config.steps - config.whole_steps:
+        count, size, zoom = config.whole_batch, (config.height, config.width), config.whole_zoom
+    numbers = random.integers(config.pictures, size=max(1, count // ranks))
+    pairs = [augment(*pictures.read(int(number)), size, zoom, random) for number in numbers]
     labels = np.stack([pair[1] for pair in pairs]).astype(np.int64)
     return prepare([pair[0] for pair in pairs]), torch.from_numpy(labels)
 
 
-def _order(config: Config, epoch: int) -> npt.NDArray[np.int64]:
-    """Return the order of pictures: shuffled; in the first epoch within blocks, for they are still drawn."""
-    random = np.random.default_rng((config.seed, epoch))
-    if epoch:
-        return random.permutation(config.pictures)
-    block = 10 * config.per_street
-    starts = range(0, config.pictures, block)
-    return np.concatenate([s + random.permutation(min(block, config.pictures - s)) for s in starts])
-
-
-def train(config: Config, work: Path) -> Training:
-    """Train to the last step."""
+def train(config: Config, work: Path, rank: int, ranks: int, weights_path: Path | None) -> None:
+    """Train to the last step, as one of `ranks` processes."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    distributed.init_process_group(
+        "gloo", init_method=(work / "meeting").as_uri(), rank=rank, world_size=ranks
+    )
     training = Training(config, work)
     pictures, held_out = Pictures(work / "train"), Pictures(work / "test")
-    weights = class_weights(pictures, min(400, config.pictures))
-    log = work / "log.csv"
+    weights = class_weights(config, pictures)
     start, first = time.monotonic(), training.step
     losses: list[float] = []
     while training.step < config.steps:
-        losses.append(training.advance(*batch_of(config, pictures, training.step), weights))
+        losses.append(training.advance(*batch_of(config, pictures, training.step, rank, ranks), weights))
         if training.step % 50 == 0:
-            rate = (training.step - first) * config.batch / (time.monotonic() - start)
-            row = [training.step, round(float(np.mean(losses)), 4), "", round(rate, 2)]
+            if rank == 0:
+                pace = (time.monotonic() - start) / (training.step - first)
+                record(training, work, held_out, float(np.mean(losses)), pace)
             losses.clear()
-            if training.step % 200 == 0:
-                training.save()
-            if training.step % 500 == 0 or training.step == config.steps:
-                row[2] = round(validate(training.average, held_out, min(100, config.validation))[0], 4)
-            with log.open("a", newline="") as file:
-                csv.writer(file).writerow(row)
-            print(
-                f"step {row[0]} of {config.steps}, loss {row[1]}, miou {row[2]}, {row[3]} images/s",
-                flush=True,
-            )
+    distributed.destroy_process_group()
+    if rank:
+        return
     training.save()
-    return training
+    miou, iou = validate(training.average, held_out, config.validation)
+    print(f"held-out miou {miou:.4f}; per class {np.round(iou, 3).tolist()}", flush=True)
+    if weights_path is not None:
+        from safetensors.torch import save_file  # noqa: PLC0415 - needed at the end only
+
+        state = {name: value.contiguous() for name, value in training.average.state_dict().items()}
+        with atomic_path(weights_path) as path:
+            save_file(state, path)
+
+
+def record(training: Training, work: Path, held_out: Pictures, loss: float, pace: float) -> None:
+    """Write a line of the log; now and then a checkpoint and a score."""
+    config, step = training.config, training.step
+    if step % 200 == 0:
+        training.save()
+    score = ""
+    if step % 1000 == 0 or step == config.steps:
+        score = f"{validate(training.average, held_out, min(60, config.validation))[0]:.4f}"
+    with (work / "log.csv").open("a", newline="") as file:
+        csv.writer(file).writerow([step, round(loss, 4), score])
+    print(
+        f"step {step} of {config.steps}, loss {loss:.4f}, miou {score or '-'}, {pace:.2f} s/step", flush=True
+    )
 
 
 def main() -> int:
@@ -295,28 +379,26 @@ def main() -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="folder of pictures, checkpoint and log")
     parser.add_argument("--draw", action="store_true", help="render pictures instead of training")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2, help="processes, one thread each (default 2)")
     parser.add_argument(
         "--weights", type=Path, help="write the averaged weights here (.safetensors) at the end"
     )
     options = parser.parse_args()
     config = Config.load(options.config)
-    torch.set_num_threads(options.threads)
-    cv2.setNumThreads(1)
     if options.draw:
-        draw(config, options.work)
+        draw(config, options.work, options.processes)
         return 0
-    training = train(config, options.work)
-    miou, iou = validate(training.average, Pictures(options.work / "test"), config.validation)
-    print(f"held-out miou {miou:.4f}; per class {np.round(iou, 3).tolist()}")
-    if options.weights is not None:
-        from safetensors.torch import save_file  # noqa: PLC0415 - needed at the end only
-
-        with atomic_path(options.weights) as path:
-            save_file(
-                {name: value.contiguous() for name, value in training.average.state_dict().items()}, path
-            )
-    return 0
+    (options.work / "meeting").unlink(missing_ok=True)
+    context = multiprocessing.get_context("spawn")
+    ranks = [
+        context.Process(target=train, args=(config, options.work, rank, options.processes, options.weights))
+        for rank in range(options.processes)
+    ]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join()
+    return max(abs(process.exitcode or 0) for process in ranks)
 
 
 if __name__ == "__main__":

@@ -114,26 +114,36 @@ def draw_mounting(rng: Rng, ego: EgoShape) -> Floats:
 
 
 def draw_lens(rng: Rng, width: int, height: int) -> CameraModel:
-    """Draw a lens: four of five are fisheyes (Kannala-Brandt) of 160 to 210 degrees, the others pinholes.
+    """Draw a lens: four of five are fisheyes (Kannala-Brandt) of 150 to 220 degrees, the others pinholes.
 
-    Of a fisheye, 55 to 105 degrees off the axis lie at the image's left and right border.
+    Of a fisheye, 45 to 110 degrees off the axis lie at the image's left and right border.
     """
-    cx = (width - 1) / 2 + width * rng.normal(0.0, 0.015)
-    cy = (height - 1) / 2 + height * rng.normal(0.0, 0.02)
+    cx = (width - 1) / 2 + width * rng.normal(0.0, 0.02)
+    cy = (height - 1) / 2 + height * rng.normal(0.0, 0.03)
     aspect = float(np.exp(rng.uniform(-0.1, 0.1)))
     if rng.random() < 0.2:
         f = width / 2 / np.tan(np.radians(rng.uniform(50.0, 110.0)) / 2)
         bend = (rng.uniform(-0.06, 0.02), rng.uniform(-0.005, 0.005), 0.0, 0.0, 0.0)
         return PinholeCamera(width=width, height=height, fx=f, fy=f * aspect, cx=cx, cy=cy, d=bend)
-    d = (
-        rng.uniform(-0.05, 0.06),
-        rng.uniform(-0.015, 0.012),
-        rng.uniform(-0.003, 0.003),
-        rng.uniform(-3e-4, 3e-4),
-    )
-    edge = np.radians(rng.uniform(55.0, 105.0))
+    edge = np.radians(rng.uniform(45.0, 110.0))
+    theta_max = float(np.radians(rng.uniform(75.0, 110.0)))
+    d = _draw_bend(rng, max(edge, theta_max))
     f = width / 2 / (edge * (1.0 + sum(k * edge ** (2 * i + 2) for i, k in enumerate(d))))
-    theta_max = float(np.radians(rng.uniform(80.0, 105.0)))
     return KannalaBrandtCamera(
         width=width, height=height, fx=f, fy=f * aspect, cx=cx, cy=cy, d=d, theta_max=theta_max
     )
+
+
+def _draw_bend(rng: Rng, last: float) -> tuple[float, float, float, float]:
+    """Draw coefficients under which the radius still grows at the angle `last`, as that of real lenses does."""
+    while True:
+        d = (
+            rng.uniform(-0.08, 0.1),
+            rng.uniform(-0.02, 0.015),
+            rng.uniform(-0.003, 0.003),
+            rng.uniform(-3e-4, 3e-4),
+        )
+        angles = np.linspace(0.0, last, 32)
+        growth = 1.0 + sum((2 * i + 3) * k * angles ** (2 * i + 2) for i, k in enumerate(d))
+        if np.min(growth) > 0.2:
+            return d
