@@ -1,22 +1,18 @@
 """The DCNv3 operator: one function, one node in exported graphs, several implementations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
+from internimage_perception.ops.choice import IMPLEMENTATIONS, choose
 from internimage_perception.ops.geometry import DCNv3Geometry, IntPair, OperatorError
-from internimage_perception.ops.native import dcnv3_native, dcnv3_native_backward, native_takes
+from internimage_perception.ops.native import dcnv3_native, dcnv3_native_backward
 from internimage_perception.ops.reference import dcnv3_reference
-
-Implementation = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, DCNv3Geometry], torch.Tensor]
-"""(input, offset, mask, geometry) -> output. Only "reference" has to be differentiable."""
-
-_implementations: dict[str, Implementation] = {"reference": dcnv3_reference}
 
 
 def implementations() -> tuple[str, ...]:
     """Return the names that `dcnv3(implementation=...)` takes."""
-    return ("auto", *_implementations)
+    return ("auto", *IMPLEMENTATIONS)
 
 
 def dcnv3(  # noqa: PLR0913 - the operator's own arguments
@@ -31,6 +27,8 @@ def dcnv3(  # noqa: PLR0913 - the operator's own arguments
     group: int,
     offset_scale: float = 1.0,
     remove_center: bool = False,
+    softmax: bool = False,
+    gate: torch.Tensor | None = None,
     implementation: str = "auto",
 ) -> torch.Tensor:
     """Deformable convolution v3: sum each group's bilinear samples at learned positions (InternImage, 2023).
@@ -41,12 +39,13 @@ def dcnv3(  # noqa: PLR0913 - the operator's own arguments
         y = i*stride_h - pad_h + cy + offset_scale * (b*dilation_h - cy + offset[i, j, g, p, 1])
         out[i, j, g] = sum over p of mask[i, j, g, p] * input[y, x, g]
 
-    in pixels, where integers are pixel centres, (cy, cx) is the grid's centre and pixels outside count as 0.
+    in pixels, where integers are pixel centres, (cy, cx) is the grid's centre and pixels outside count as 0,
+    positions at infinity too. A position that is not a number gives an output that is none.
 
     Args:
         input: (N, H, W, group * channels), any floating type; half types are sampled in float32.
         offset: (N, Ho, Wo, group * points * 2), points = kernel height * width (less 1 with remove_center).
-        mask: (N, Ho, Wo, group * points), used as it is (no softmax here).
+        mask: (N, Ho, Wo, group * points), used as it is unless `softmax`.
         kernel_size: one number or (height, width), like stride, padding and dilation.
         stride: step between output pixels.
         padding: zeros around the map.
@@ -54,28 +53,87 @@ def dcnv3(  # noqa: PLR0913 - the operator's own arguments
         group: number of channel groups.
         offset_scale: factor on grid and offsets.
         remove_center: leave the central point out of the sum.
+        softmax: `mask` holds logits; take their softmax over the points of a group first.
+        gate: (N, Ho, Wo, group), blends with the input at the same pixel, out * (1 - gate) + input * gate
+            (the centre feature scale of InternImage-H and G); the map must keep its size.
         implementation: "auto" (fastest there is; one node in exported graphs) or one of `implementations()`.
+            The environment variable INTERNIMAGE_PERCEPTION_OPS takes the same names and replaces "auto".
 
     Returns:
         (N, Ho, Wo, group * channels), in the type of `input`.
 
     Raises:
         OperatorError: a shape, type or argument does not fit; the message names it.
+        NativeError: the native kernels were asked for and are not there.
     """
     geometry = DCNv3Geometry.make(
         kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
         group=group, offset_scale=offset_scale, remove_center=remove_center,
     )  # fmt: skip
-    if implementation == "auto":
-        return _dcnv3_op(
-            input, offset, mask, geometry.kernel_size, geometry.stride, geometry.padding,
-            geometry.dilation, group, geometry.offset_scale, remove_center,
-        )  # fmt: skip
-    if implementation not in _implementations:
+    geometry.check(input, offset, mask)
+    _check_gate(gate, input, offset, group)
+    if implementation != "auto" or not (softmax or gate is not None) or torch.compiler.is_exporting():
+        return _unfused(input, offset, mask, geometry, softmax, gate, implementation)
+    return _dcnv3_fused_op(input, offset, mask, gate, *_plain(geometry), softmax, "auto")
+
+
+def _unfused(
+    value: torch.Tensor,
+    offset: torch.Tensor,
+    mask: torch.Tensor,
+    geometry: DCNv3Geometry,
+    softmax: bool,
+    gate: torch.Tensor | None,
+    implementation: str,
+) -> torch.Tensor:
+    """Run one implementation; in exported graphs, "auto" is the plain node among standard operators."""
+    if implementation == "native":
+        return _dcnv3_fused_op(value, offset, mask, gate, *_plain(geometry), softmax, implementation)
+    if implementation not in implementations():
         message = f"dcnv3: no implementation {implementation!r}; there are {', '.join(implementations())}"
         raise OperatorError(message)
-    geometry.check(input, offset, mask)
-    return _implementations[implementation](input, offset, mask, geometry)
+    if softmax:
+        mask = mask.unflatten(-1, (geometry.group, geometry.points)).softmax(-1).flatten(-2)
+    if implementation == "auto":
+        output = _dcnv3_op(value, offset, mask, *_plain(geometry))
+    else:
+        output = dcnv3_reference(value, offset, mask, geometry)
+    if gate is not None:
+        wide = gate.repeat_interleave(value.shape[-1] // geometry.group, dim=-1)
+        output = (output * (1 - wide) + value * wide).to(value.dtype)
+    return output
+
+
+def _check_gate(gate: torch.Tensor | None, value: torch.Tensor, offset: torch.Tensor, group: int) -> None:
+    if gate is None:
+        return
+    wanted = (*offset.shape[:3], group)
+    if gate.shape != wanted or offset.shape[:3] != value.shape[:3]:
+        message = (
+            f"dcnv3: gate must be {tuple(wanted)} and the output as large as the input; "
+            f"got {tuple(gate.shape)}, input {tuple(value.shape)}, output {tuple(offset.shape[:3])}"
+        )
+        raise OperatorError(message)
+
+
+_Sizes = Sequence[int]
+_Plain = tuple[_Sizes, _Sizes, _Sizes, _Sizes, int, float, bool]
+
+
+def _plain(geometry: DCNv3Geometry) -> _Plain:
+    """Return the geometry as a graph node carries it."""
+    return (
+        geometry.kernel_size, geometry.stride, geometry.padding, geometry.dilation,
+        geometry.group, geometry.offset_scale, geometry.remove_center,
+    )  # fmt: skip
+
+
+def _geometry(plain: _Plain) -> DCNv3Geometry:
+    kernel_size, stride, padding, dilation, group, offset_scale, remove_center = plain
+    return DCNv3Geometry.make(
+        kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
+        group=group, offset_scale=offset_scale, remove_center=remove_center,
+    )  # fmt: skip
 
 
 @torch.library.custom_op("internimage::dcnv3", mutates_args=())
@@ -92,55 +150,42 @@ def _dcnv3_op(  # noqa: PLR0913, PLR0917 - the schema of the graph node
     remove_center: bool,
 ) -> torch.Tensor:
     geometry = _geometry((kernel_size, stride, padding, dilation, group, offset_scale, remove_center))
-    geometry.check(input, offset, mask)
-    if native_takes(input, offset, mask):
-        return dcnv3_native(input, offset, mask, geometry)
-    return dcnv3_reference(input, offset, mask, geometry)
+    return _run(input, offset, mask, None, geometry, False, "auto")
 
 
-@_dcnv3_op.register_fake
-def _(input: torch.Tensor, offset: torch.Tensor, *_: object) -> torch.Tensor:  # noqa: A002 - as in the schema
-    return input.new_empty((*offset.shape[:3], input.shape[3]))
+@torch.library.custom_op("internimage::dcnv3_fused", mutates_args=())
+def _dcnv3_fused_op(  # noqa: PLR0913, PLR0917 - the schema of the graph node
+    input: torch.Tensor,  # noqa: A002
+    offset: torch.Tensor,
+    mask: torch.Tensor,
+    gate: torch.Tensor | None,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    group: int,
+    offset_scale: float,
+    remove_center: bool,
+    softmax: bool,
+    implementation: str,
+) -> torch.Tensor:
+    geometry = _geometry((kernel_size, stride, padding, dilation, group, offset_scale, remove_center))
+    return _run(input, offset, mask, gate, geometry, softmax, implementation)
 
 
-_Sizes = Sequence[int]
-_Arguments = tuple[_Sizes, _Sizes, _Sizes, _Sizes, int, float, bool]
-_Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor, _Sizes, _Sizes, _Sizes, _Sizes, int, float, bool]
-
-
-def _geometry(arguments: _Arguments) -> DCNv3Geometry:
-    kernel_size, stride, padding, dilation, group, offset_scale, remove_center = arguments
-    return DCNv3Geometry.make(
-        kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
-        group=group, offset_scale=offset_scale, remove_center=remove_center,
-    )  # fmt: skip
-
-
-class _Context(torch.autograd.function.FunctionCtx):
-    """What the forward pass hands to the backward pass."""
-
-    arguments: _Arguments
-    saved_tensors: tuple[torch.Tensor, ...]
-    needs_input_grad: tuple[bool, ...]
-
-
-def _setup_context(ctx: _Context, inputs: _Inputs, output: torch.Tensor) -> None:
-    del output
-    ctx.save_for_backward(*inputs[:3])
-    ctx.arguments = inputs[3:]
-
-
-def _backward(ctx: _Context, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-    value, offset, mask = ctx.saved_tensors
-    needed = ctx.needs_input_grad[:3]
-    found = _dcnv3_backward_op(value, offset, mask, gradient, *ctx.arguments, list(needed))
-    return (
-        *(tensor if need else None for tensor, need in zip(found, needed, strict=True)),
-        *([None] * len(ctx.arguments)),
-    )
-
-
-_dcnv3_op.register_autograd(_backward, setup_context=_setup_context)
+def _run(
+    value: torch.Tensor,
+    offset: torch.Tensor,
+    mask: torch.Tensor,
+    gate: torch.Tensor | None,
+    geometry: DCNv3Geometry,
+    softmax: bool,
+    implementation: str,
+) -> torch.Tensor:
+    geometry.check(value, offset, mask)
+    if choose(implementation, value, offset, mask) == "native":
+        return dcnv3_native(value, offset, mask, geometry, softmax=softmax, gate=gate)
+    return _unfused(value, offset, mask, geometry, softmax, gate, "reference")
 
 
 @torch.library.custom_op("internimage::dcnv3_backward", mutates_args=())
@@ -148,6 +193,7 @@ def _dcnv3_backward_op(  # noqa: PLR0913, PLR0917 - the schema of the graph node
     input: torch.Tensor,  # noqa: A002
     offset: torch.Tensor,
     mask: torch.Tensor,
+    gate: torch.Tensor | None,
     gradient: torch.Tensor,
     kernel_size: Sequence[int],
     stride: Sequence[int],
@@ -156,42 +202,96 @@ def _dcnv3_backward_op(  # noqa: PLR0913, PLR0917 - the schema of the graph node
     group: int,
     offset_scale: float,
     remove_center: bool,
+    softmax: bool,
+    implementation: str,
     needed: Sequence[bool],
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the gradients of input, offset and mask; an empty tensor for one that is not needed."""
+) -> list[torch.Tensor]:
+    """Return the gradients of input, offset, mask and gate; an empty tensor for one that is not needed."""
     geometry = _geometry((kernel_size, stride, padding, dilation, group, offset_scale, remove_center))
-    if native_takes(input, offset, mask):
-        return dcnv3_native_backward(input, offset, mask, gradient, geometry, needed)
+    if choose(implementation, input, offset, mask) == "native":
+        return dcnv3_native_backward(
+            input, offset, mask, gradient, geometry, needed, softmax=softmax, gate=gate
+        )
     # The reference is computed anew: sampling is cheaper than keeping its weights in memory.
     with torch.enable_grad():
         leaves = [
-            tensor.detach().requires_grad_(need)
-            for tensor, need in zip((input, offset, mask), needed, strict=True)
+            None if tensor is None else tensor.detach().requires_grad_(need)
+            for tensor, need in zip((input, offset, mask, gate), needed, strict=True)
         ]
-        output = dcnv3_reference(leaves[0], leaves[1], leaves[2], geometry)
-    found = iter(torch.autograd.grad(output, [leaf for leaf in leaves if leaf.requires_grad], gradient))
-    first, second, third = (next(found) if leaf.requires_grad else leaf.new_empty(0) for leaf in leaves)
-    return first, second, third
+        value, positions, weights = leaves[:3]
+        assert value is not None and positions is not None and weights is not None  # noqa: S101, PT018
+        output = _unfused(value, positions, weights, geometry, softmax, leaves[3], "reference")
+    wanted = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]
+    found = iter(torch.autograd.grad(output, wanted, gradient.to(output.dtype)))
+    return [next(found) if leaf is not None and leaf.requires_grad else input.new_empty(0) for leaf in leaves]
+
+
+@_dcnv3_op.register_fake
+def _(input: torch.Tensor, offset: torch.Tensor, *_: object) -> torch.Tensor:  # noqa: A002 - as in the schema
+    return input.new_empty((*offset.shape[:3], input.shape[3]))
+
+
+@_dcnv3_fused_op.register_fake
+def _(input: torch.Tensor, offset: torch.Tensor, *_: object) -> torch.Tensor:  # noqa: A002 - as in the schema
+    return input.new_empty((*offset.shape[:3], input.shape[3]))
 
 
 @_dcnv3_backward_op.register_fake
-def _(  # noqa: PLR0913, PLR0917 - the schema of the graph node
-    input: torch.Tensor,  # noqa: A002
+def _(
+    input: torch.Tensor,  # noqa: A002 - as in the schema
     offset: torch.Tensor,
     mask: torch.Tensor,
-    gradient: torch.Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    group: int,
-    offset_scale: float,
-    remove_center: bool,
-    needed: Sequence[bool],
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    del gradient, kernel_size, stride, padding, dilation, group, offset_scale, remove_center
-    first, second, third = (
-        tensor.new_empty(tensor.shape if need else (0,))
-        for tensor, need in zip((input, offset, mask), needed, strict=True)
+    gate: torch.Tensor | None,
+    *rest: object,
+) -> list[torch.Tensor]:
+    needed = rest[-1]
+    assert isinstance(needed, Sequence)  # noqa: S101 - the schema's last argument
+    return [
+        torch.empty_like(tensor) if need and tensor is not None else input.new_empty(0)
+        for tensor, need in zip((input, offset, mask, gate), needed, strict=True)
+    ]
+
+
+class _Context(torch.autograd.function.FunctionCtx):
+    """What the forward pass hands to the backward pass."""
+
+    arguments: tuple[object, ...]
+    gated: bool
+    saved_tensors: tuple[torch.Tensor, ...]
+    needs_input_grad: tuple[bool, ...]
+
+
+def _save_plain(ctx: _Context, inputs: tuple[object, ...], output: torch.Tensor) -> None:
+    del output
+    ctx.save_for_backward(*(tensor for tensor in inputs[:3] if isinstance(tensor, torch.Tensor)))
+    ctx.gated = False
+    ctx.arguments = (*inputs[3:], False, "auto")
+
+
+def _save_fused(ctx: _Context, inputs: tuple[object, ...], output: torch.Tensor) -> None:
+    del output
+    ctx.save_for_backward(*(tensor for tensor in inputs[:4] if isinstance(tensor, torch.Tensor)))
+    ctx.gated = inputs[3] is not None
+    ctx.arguments = inputs[4:]
+
+
+def _gradients(ctx: _Context, gradient: torch.Tensor, needed: list[bool]) -> list[torch.Tensor | None]:
+    value, offset, mask, *gate = ctx.saved_tensors
+    found = torch.ops.internimage.dcnv3_backward(
+        value, offset, mask, gate[0] if ctx.gated else None, gradient, *ctx.arguments, needed
     )
-    return first, second, third
+    return [tensor if need else None for tensor, need in zip(found, needed, strict=True)]
+
+
+def _plain_backward(ctx: _Context, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    needed = [*ctx.needs_input_grad[:3], False]
+    return (*_gradients(ctx, gradient, needed)[:3], *([None] * 7))
+
+
+def _fused_backward(ctx: _Context, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    needed = [*ctx.needs_input_grad[:3], ctx.gated and ctx.needs_input_grad[3]]
+    return (*_gradients(ctx, gradient, needed), *([None] * 9))
+
+
+_dcnv3_op.register_autograd(_plain_backward, setup_context=_save_plain)
+_dcnv3_fused_op.register_autograd(_fused_backward, setup_context=_save_fused)

@@ -105,22 +105,18 @@ class DCNv3(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (N, H, W, channels) to the same shape."""
-        batch, height, width, channels = x.shape
         value = self.input_proj(x)
         query = self.dw_conv(x.permute(0, 3, 1, 2))
-        offset = self.offset(query)
-        mask = self.mask(query).reshape(batch, height, width, self.group, self.points)
-        mask = mask.softmax(-1).reshape(batch, height, width, self.group * self.points)
-        y = dcnv3(
-            value, offset, mask, kernel_size=self.kernel_size, padding=self.pad, dilation=self.dilation,
-            group=self.group, offset_scale=self.offset_scale, remove_center=self.remove_center,
-        )  # fmt: skip
+        gate = None
         if self.center_feature_scale:
             gate = functional.linear(
                 query, self.center_feature_scale_proj_weight, self.center_feature_scale_proj_bias
-            )
-            gate = gate.sigmoid().repeat_interleave(channels // self.group, dim=-1)
-            y = y * (1 - gate) + value * gate
+            ).sigmoid()
+        y = dcnv3(
+            value, self.offset(query), self.mask(query), kernel_size=self.kernel_size, padding=self.pad,
+            dilation=self.dilation, group=self.group, offset_scale=self.offset_scale,
+            remove_center=self.remove_center, softmax=True, gate=gate,
+        )  # fmt: skip
         return self.output_proj(y)
 
 

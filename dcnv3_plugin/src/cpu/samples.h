@@ -64,8 +64,8 @@ class Tile {
         xs[i * points_ + k] = base_x + (grid_x[k] + scale * offsets[2 * k]);
         ys[i * points_ + k] = base_y + (grid_y[k] + scale * offsets[2 * k + 1]);
       }
-      if (softmax_) softmax(&mask[i * points_]);
     }
+    if (softmax_) softmax(count);
     weigh(count * points_);
   }
 
@@ -94,12 +94,20 @@ class Tile {
     if (array.type == DCNV3_BF16) copy<bf16>(array.data, start, step, length, count, out);
   }
 
-  void softmax(A* values) const {
-    A most = values[0], sum = 0;
-    for (int k = 1; k < points_; ++k) most = values[k] > most ? values[k] : most;
-    for (int k = 0; k < points_; ++k) sum += values[k] = exponential(values[k] - most);
-    const A factor = 1 / sum;
-    for (int k = 0; k < points_; ++k) values[k] *= factor;
+  void softmax(int count) {
+    A* values = mask.data();
+    for (int i = 0; i < count * points_; i += points_) {
+      A most = values[i];
+      for (int k = 1; k < points_; ++k) most = values[i + k] > most ? values[i + k] : most;
+      for (int k = 0; k < points_; ++k) values[i + k] -= most;
+    }
+    for (int k = 0; k < count * points_; ++k) values[k] = exponential(values[k]);
+    for (int i = 0; i < count * points_; i += points_) {
+      A sum = 0;
+      for (int k = 0; k < points_; ++k) sum += values[i + k];
+      const A factor = 1 / sum;
+      for (int k = 0; k < points_; ++k) values[i + k] *= factor;
+    }
   }
 
   void weigh(int size) {
@@ -140,8 +148,6 @@ class Tile {
   static double floor_of(double v) { return __builtin_floor(v); }
   static float fabs_of(float v) { return __builtin_fabsf(v); }
   static double fabs_of(double v) { return __builtin_fabs(v); }
-  static float exponential(float v) { return __builtin_expf(v); }
-  static double exponential(double v) { return __builtin_exp(v); }
 
   static A hat(A distance) {
     const A w = 1 - fabs_of(distance);

@@ -96,6 +96,28 @@ inline A lane_sum(Vec<A, L> x) {
   }
 }
 
+// e to the power of x, for x <= 0, in operations that a loop's vectors have: x = n ln 2 + r with |r| <= ln 2 / 2, and
+// a polynomial for e^r; off by less than two units in the last place.
+inline float exponential(float x) {
+  const float within = x < -87.0f ? -87.0f : x;
+  const float n = __builtin_floorf(within * 1.44269504f + 0.5f);
+  const float r = (within - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  // A NaN has no whole number: any will do, for p is a NaN too.
+  const std::int32_t power = n >= -126.0f ? static_cast<std::int32_t>(n) : 0;
+  const std::int32_t bits = (power + 127) << 23;
+  float scale;
+  std::memcpy(&scale, &bits, sizeof scale);
+  return x < -87.0f ? 0.0f : p * scale;
+}
+inline double exponential(double x) { return __builtin_exp(x); }
+
 // Work area of plain numbers; `ok` is false where there was no memory.
 template <typename T>
 class Buffer {
