@@ -1,4 +1,4 @@
-"""`internimage-perception inspect`: what a bag, a model bundle or a rig file holds."""
+"""`internimage-perception inspect`: what a bag, a bundle or a rig file holds, and how operators run here."""
 
 import argparse
 import json
@@ -15,6 +15,7 @@ from internimage_perception.resources import bundle_path, shipped_bundles
 
 _BAG_SUFFIXES = (".bag", ".mcap", ".db3")
 _BAG_METADATA = "metadata.yaml"
+_OPS = "ops"
 _EXPECTED = (
     f"a bag (rosbag2 folder, .mcap, .db3, ROS 1 .bag), a model bundle (folder with {MANIFEST}) "
     "or a rig file (YAML with `cameras`)"
@@ -23,12 +24,16 @@ _EXPECTED = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("path", type=Path, metavar="PATH", help="bag, bundle folder or name, rig file")
+    parser.add_argument(
+        "path", type=Path, metavar="PATH", help="bag, bundle folder or name, rig file; or `ops`"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the description; returns 1 when a bundle's files are not what its manifest says."""
+    if options.path == Path(_OPS) and not options.path.exists():
+        return _inspect_ops(options)
     kind, path = recognize(options.path)
     if kind == "bag":
         bag = describe_bag(path)
@@ -39,6 +44,17 @@ def run(options: argparse.Namespace) -> int:
         return 0 if bundle.intact else 1
     rig = describe_rig(path)
     return _show(options, kind, rig.to_dict(), str(rig))
+
+
+def _inspect_ops(options: argparse.Namespace) -> int:
+    """Say which implementation of the operators runs on this machine, why, and how fast each one is."""
+    try:
+        from internimage_perception.ops.report import report_ops  # noqa: PLC0415 - needs torch
+    except ImportError as error:
+        message = f"the operators run in PyTorch, and {error.name} is missing; pip install torch safetensors"
+        raise PerceptionError(message) from error
+    report = report_ops()
+    return _show(options, _OPS, report.to_dict(), str(report))
 
 
 def recognize(path: Path) -> tuple[str, Path]:

@@ -76,19 +76,25 @@ def search_path() -> list[Path]:
     ]
 
 
+def library_path() -> Path | None:
+    """Return the first CPU library in the search path, None without one."""
+    candidates = (folder / CPU_LIBRARY for folder in search_path())
+    return next((path for path in candidates if path.is_file()), None)
+
+
 @functools.cache
 def cpu_library() -> ctypes.CDLL:
     """Load the CPU kernels. Raises NativeError saying where it looked, or what is wrong with the file."""
     if sys.byteorder != "little":
         raise NativeError("the native kernels need a little-endian machine")
-    folders = search_path()
-    for folder in folders:
-        if (folder / CPU_LIBRARY).is_file():
-            return _load(folder / CPU_LIBRARY)
-    raise NativeError(
-        f"no {CPU_LIBRARY} in {', '.join(map(str, folders))}; build it: "
-        "cmake -S dcnv3_plugin -B build/native && cmake --build build/native"
-    )
+    path = library_path()
+    if path is None:
+        folders = ", ".join(map(str, search_path()))
+        raise NativeError(
+            f"no {CPU_LIBRARY} in {folders}; build it: "
+            "cmake -S dcnv3_plugin -B build/native && cmake --build build/native"
+        )
+    return _load(path)
 
 
 def _load(path: Path) -> ctypes.CDLL:

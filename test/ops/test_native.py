@@ -1,13 +1,16 @@
 """The native kernels against the reference: geometries, types, threads, and calls that make no sense."""
 
 import ctypes
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from internimage_perception.cli.main import main
 from internimage_perception.ops import DCNv3Geometry, OperatorError, choice, dcnv3
 from internimage_perception.ops.native import dcnv3_native, dcnv3_native_backward
 from internimage_perception.ops.native_library import (
@@ -255,6 +258,19 @@ def test_a_missing_library_is_explained(monkeypatch, tmp_path):
         monkeypatch.undo()
         cpu_library.cache_clear()
         choice.missing.cache_clear()
+
+
+def test_the_command_says_what_runs(capsys, monkeypatch):
+    assert main(["inspect", "ops", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["kind"] == "ops" and found["chosen"] == "native" and Path(found["library"]).is_file()
+    times = found["milliseconds"]["dcnv3"]
+    assert set(times) == {"reference", "native"}
+    assert all(0 < item["forward"] < item["backward"] for item in times.values())
+    monkeypatch.setenv(choice.ENVIRONMENT, "reference")
+    assert main(["inspect", "ops"]) == 0
+    text = capsys.readouterr().out
+    assert "reference (the environment asks for it)" in text and "native" in text
 
 
 def test_the_order_of_search(monkeypatch, tmp_path):
