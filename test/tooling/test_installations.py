@@ -1,5 +1,6 @@
 """Every way of installing gives one package: modules, messages (under ROS), files that travel along."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -72,6 +73,11 @@ def check_share(found: dict, folder: Path) -> None:
     ]
 
 
+def check_kernels(library: Path) -> None:
+    """The native kernels are there and can be loaded."""
+    assert ctypes.CDLL(str(library)).dcnv3_abi_version() == 1
+
+
 def check_programs(prefix: Path) -> None:
     for name in PROGRAMS:
         program = prefix / "lib" / "internimage_perception" / name
@@ -132,6 +138,7 @@ def test_copy_install(tmp_path, copied_sources):
     assert all(Path(found[key]).is_relative_to(prefix) for key in ("package", "module", "messages"))
     check_share(found, prefix / "share" / "internimage_perception")
     check_programs(prefix)
+    check_kernels(prefix / "lib" / "libdcnv3_cpu.so")
     assert not list(prefix.rglob("skips_plugin.py")), "tests do not belong into an installation"
 
 
@@ -165,3 +172,4 @@ def test_wheel(tmp_path, copied_sources):
         path.relative_to(copied_sources) for path in copied_sources.glob("internimage_perception/**/*.py")
     }
     assert (packages / "internimage_perception" / "py.typed").exists()
+    check_kernels(packages / "internimage_perception" / "lib" / "libdcnv3_cpu.so")
