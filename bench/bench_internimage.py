@@ -1,9 +1,9 @@
 """Time of the networks on this computer's CPU, two threads.
 
-InternImage-T's dense features at 512x512, its DCNv3 operator alone at the sizes of the four stages, and the
-smallest deployed graph on full HD frames in both backends. `--official` takes the file
-`ops_dcnv3/functions/dcnv3_func.py` of a checkout of OpenGVLab/InternImage and times the same network with
-that repository's PyTorch operator in it, in turns with ours.
+InternImage-T's dense features at 512x512, its DCNv3 operator alone at the sizes of the four stages (forward,
+and forward with backward), and the smallest deployed graph on full HD frames in both backends. `--official`
+takes the file `ops_dcnv3/functions/dcnv3_func.py` of a checkout of OpenGVLab/InternImage and times the same
+calls with that repository's PyTorch operator, in turns with ours.
 """
 
 import argparse
@@ -29,6 +29,8 @@ from internimage_perception.ops import dcnv3, module
 THREADS = 2
 SIZE = 512
 Timings = dict[str, float]
+Call = Callable[[], None]
+Operator = Callable[..., torch.Tensor]
 
 
 def measure(call: Callable[[], object], repeats: int) -> Timings:
@@ -58,18 +60,58 @@ def backbone() -> InternImage:
     return model
 
 
-def operator_timings(repeats: int) -> dict[str, Timings]:
-    """Time DCNv3 alone at the sizes of InternImage-T's stages."""
-    result = {}
+def operator_call(operator: Operator, side: int, group: int, dtype: torch.dtype) -> tuple[Call, Call]:
+    """Return calls of DCNv3 alone on a square map in groups of 16: forward, and forward with backward."""
+    generator = torch.Generator().manual_seed(side)
+    sizes = (16 * group, 18 * group, 9 * group)
+    tensors = [torch.randn(1, side, side, size, generator=generator).to(dtype) for size in sizes]
+    leaves = [tensor.clone().requires_grad_() for tensor in tensors]
+    gradient = torch.ones(1, side, side, 16 * group, dtype=dtype)
+    fixed = {"kernel_size": 3, "padding": 1, "dilation": 1, "group": group, "offset_scale": 1.0}
+
+    def forward() -> None:
+        with torch.inference_mode():
+            operator(*tensors, **fixed)
+
+    def backward() -> None:
+        torch.autograd.grad(operator(*leaves, **fixed), leaves, gradient)
+
+    return forward, backward
+
+
+def operator_timings(repeats: int, official: Operator | None) -> dict[str, object]:
+    """Time DCNv3 alone at the sizes of InternImage-T's stages, in turns with the official operator."""
+    result: dict[str, object] = {}
     for side, group in ((128, 4), (64, 8), (32, 16), (16, 32)):
-        value = torch.randn(1, side, side, 16 * group)
-        offset, mask = torch.randn(1, side, side, 18 * group), torch.rand(1, side, side, 9 * group)
-        call = lambda v=value, o=offset, m=mask, g=group: dcnv3(v, o, m, kernel_size=3, group=g)  # noqa: E731
-        result[f"{side}x{side}, {group} groups of 16"] = measure(call, 5 * repeats)
+        for turn, direction in enumerate(("forward", "forward and backward")):
+            calls = {"ours": operator_call(dcnv3, side, group, torch.float32)[turn]}
+            calls["ours, bfloat16"] = operator_call(dcnv3, side, group, torch.bfloat16)[turn]
+            if official is not None:
+                calls["official"] = operator_call(official, side, group, torch.float32)[turn]
+            result[f"{side}x{side}, {group} groups of 16, {direction}"] = in_turns(calls, 3 * repeats)
     return result
 
 
-def official_operator(path: Path) -> Callable[..., torch.Tensor]:
+def in_turns(calls: dict[str, Call], repeats: int) -> dict[str, object]:
+    """Time calls in turns, so that other load hits all alike; ratios are to the official one."""
+    durations: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(repeats + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if turn:
+                durations[name].append(1000 * (time.perf_counter() - start))
+    found: dict[str, object] = {name: summary(values) for name, values in durations.items()}
+    if "official" in calls:
+        found["times_faster"] = {
+            name: round(min(durations["official"]) / min(values), 2)
+            for name, values in durations.items()
+            if name != "official"
+        }
+    return found
+
+
+def official_operator(path: Path) -> Operator:
     """Return the PyTorch operator of the given file, called like ours."""
     # The file imports the compiled operator beside it, which is neither there nor needed.
     sys.modules.setdefault("DCNv3", types.ModuleType("DCNv3"))
@@ -82,6 +124,9 @@ def official_operator(path: Path) -> Callable[..., torch.Tensor]:
     def call(
         value: torch.Tensor, offset: torch.Tensor, mask: torch.Tensor, **arguments: float
     ) -> torch.Tensor:
+        if arguments.get("softmax"):
+            # The official layer takes the softmax outside of its operator.
+            mask = mask.unflatten(-1, (int(arguments["group"]), -1)).softmax(-1).flatten(-2)
         kernel, pad, dilation = (int(arguments[name]) for name in ("kernel_size", "padding", "dilation"))
         group = int(arguments["group"])
         return loaded.dcnv3_core_pytorch(
@@ -92,27 +137,30 @@ def official_operator(path: Path) -> Callable[..., torch.Tensor]:
     return call
 
 
-def compare(model: InternImage, images: torch.Tensor, path: Path, repeats: int) -> dict[str, object]:
-    """Time the network with both operators in turns, so that other load hits both alike."""
-    operators = {"ours": module.dcnv3, "official": official_operator(path)}
-    durations: dict[str, list[float]] = {name: [] for name in operators}
+def compare(model: InternImage, images: torch.Tensor, official: Operator, repeats: int) -> dict[str, object]:
+    """Time the network with both operators in turns, and ours under bfloat16 autocast."""
     outputs = {}
-    try:
-        for turn in range(repeats + 1):
-            for name, operator in operators.items():
-                module.dcnv3 = operator
-                start = time.perf_counter()
+
+    def call(name: str, operator: Operator, dtype: torch.dtype | None) -> Call:
+        def run() -> None:
+            module.dcnv3 = operator
+            with torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None):
                 outputs[name] = model(images)
-                if turn:
-                    durations[name].append(1000 * (time.perf_counter() - start))
-    finally:
-        module.dcnv3 = operators["ours"]
-    pairs = zip(outputs["ours"], outputs["official"], strict=True)
-    return {
-        **{name: summary(values) for name, values in durations.items()},
-        "ratio_of_min": round(min(durations["ours"]) / min(durations["official"]), 3),
-        "max_difference": max((own - other).abs().max().item() for own, other in pairs),
+
+        return run
+
+    calls = {
+        "ours": call("ours", dcnv3, None),
+        "ours, bfloat16": call("ours, bfloat16", dcnv3, torch.bfloat16),
+        "official": call("official", official, None),
     }
+    try:
+        found = in_turns(calls, repeats)
+    finally:
+        module.dcnv3 = dcnv3
+    pairs = zip(outputs["ours"], outputs["official"], strict=True)
+    found["max_difference"] = max((own - other).abs().max().item() for own, other in pairs)
+    return found
 
 
 def deployed_timings(repeats: int) -> dict[str, Timings]:
@@ -145,14 +193,15 @@ def main() -> int:
     torch.set_num_threads(THREADS)
     model = backbone()
     images = torch.randn(1, 3, SIZE, SIZE)
+    official = official_operator(arguments.official) if arguments.official else None
     result: dict[str, object] = {"threads": THREADS, "torch": torch.__version__}
     with torch.inference_mode():
         result["internimage_t_features_512"] = measure(lambda: model(images), arguments.repeats)
-        result["dcnv3"] = operator_timings(arguments.repeats)
-        if arguments.official:
+        if official is not None:
             result["internimage_t_against_official_operator"] = compare(
-                model, images, arguments.official, arguments.repeats
+                model, images, official, arguments.repeats
             )
+    result["dcnv3"] = operator_timings(arguments.repeats, official)
     result["nano_512_from_1920x1080"] = deployed_timings(arguments.repeats)
     save("internimage", result)
     return 0
