@@ -37,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", metavar="WxH", help="size of the images instead of the rig's")
     parser.add_argument("--samples", type=int, choices=(1, 4), default=4, help="rays per pixel (default 4)")
     parser.add_argument("--compressed", action="store_true", help="JPEG instead of raw images")
+    parser.add_argument(
+        "--ego-masks", action="store_true",
+        help="mask the own car in the recorded rig: it is then neither answered nor scored",
+    )  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, help="processes that render (default 1)")
 
 
@@ -58,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
     spec = recording.RecordingSpec(
         seed=options.seed, split=options.split, frames=options.frames, rate_hz=options.rate,
         speed_mps=options.speed, samples=options.samples, compressed=options.compressed,
+        ego_masks=options.ego_masks,
     )  # fmt: skip
     progress = SceneProgress(options.frames, len(rig.cameras))
     start = time.monotonic()

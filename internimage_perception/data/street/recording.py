@@ -53,6 +53,8 @@ class RecordingSpec:
         speed_mps: of the car.
         samples: rays per pixel, 1 or 4.
         compressed: JPEG instead of raw images.
+        ego_masks: the recorded rig masks the own car. Masked pixels get no class from a replay and are not
+            scored; without masks, the own car is a class to see, Background.
     """
 
     seed: int
@@ -62,6 +64,7 @@ class RecordingSpec:
     speed_mps: float = 8.0
     samples: int = 4
     compressed: bool = False
+    ego_masks: bool = False
 
     def stamp_ns(self, index: int) -> int:
         """Return the stamp of all images of set `index`."""
@@ -80,7 +83,7 @@ def record_street(
 
     Args:
         folder: gets `bag`, `truth` and `rig.yaml`; see docs/street.md.
-        rig: every camera with lens and pose. Its ego masks are replaced by what the pictures show.
+        rig: every camera with lens and pose. Its ego masks are replaced: see `RecordingSpec.ego_masks`.
         spec: what to record.
         workers: processes that render; the result does not depend on it.
         on_set: called with the number of sets of images recorded so far.
@@ -89,7 +92,9 @@ def record_street(
         BagError: the folder holds another recording or cannot be written.
         CalibrationError: a camera lacks lens or pose.
     """
-    rig = with_ego_masks(_renamed(rig, compressed=spec.compressed))
+    rig = _renamed(rig, compressed=spec.compressed)
+    if spec.ego_masks:
+        rig = with_ego_masks(rig)
     described = json.dumps({"version": _VERSION, **dataclasses.asdict(spec), "rig": _fingerprint(rig)})
     metadata = {_KEY: described}
     with SegmentedBagWriter(folder / BAG_FOLDER, metadata=metadata) as bag:
@@ -107,14 +112,14 @@ def record_street(
 
 
 def _renamed(rig: Rig, *, compressed: bool) -> Rig:
-    """Return the rig with topics that end in /compressed, or not, as the images demand."""
+    """Return the rig without ego masks, topics ending in /compressed or not, as the images demand."""
     suffix = "/compressed"
     cameras = {}
     for name, camera in rig.cameras.items():
         plain = camera.image_topic.removesuffix(suffix)
         frame = camera.frame_id or f"camera_{name}_optical"
         topic = plain + suffix if compressed else plain
-        cameras[name] = dataclasses.replace(camera, image_topic=topic, frame_id=frame)
+        cameras[name] = dataclasses.replace(camera, image_topic=topic, frame_id=frame, ego_mask=None)
     return Rig(cameras, rig.base_frame)
 
 

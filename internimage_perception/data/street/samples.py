@@ -135,7 +135,7 @@ def draw_lens(rng: Rng, width: int, height: int) -> CameraModel:
 
 
 def _draw_bend(rng: Rng, last: float) -> tuple[float, float, float, float]:
-    """Draw coefficients under which the radius still grows at the angle `last`, as that of real lenses does."""
+    """Draw coefficients under which the radius still grows at the angle `last`, as in real lenses."""
     while True:
         d = (
             rng.uniform(-0.08, 0.1),

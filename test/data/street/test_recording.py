@@ -176,8 +176,11 @@ def test_compressed_images_are_jpeg_on_their_own_topics(rig, tmp_path) -> None:
     assert Rig.load(tmp_path / "jpeg" / "rig.yaml").camera("front").image_topic.endswith("/compressed")
 
 
-def test_ego_mask_is_where_the_labels_show_the_own_car(recorded) -> None:
-    saved, truth = Rig.load(recorded / "rig.yaml"), TruthReader(recorded)
+def test_ego_mask_is_where_the_labels_show_the_own_car(recorded, rig, tmp_path) -> None:
+    assert Rig.load(recorded / "rig.yaml").camera("left").ego_mask is None
+    masked = tmp_path / "masked"
+    record_street(masked, rig, dataclasses.replace(SPEC, frames=1, ego_masks=True))
+    saved, truth = Rig.load(masked / "rig.yaml"), TruthReader(masked)
     labels = truth.class_ids("left", truth.stamps()[0])
     mask = saved.camera("left").ego_mask
     assert mask.sum() > 30 and (labels[mask] == StreetClass.BACKGROUND).all()
