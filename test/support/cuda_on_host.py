@@ -1,0 +1,83 @@
+"""The CUDA kernels' sources, compiled for the host: calls of them, and what they must give."""
+
+import torch
+
+from internimage_perception.ops import DCNv3Geometry, dcnv3
+from internimage_perception.ops.native_cuda import dcnv3_cuda, dcnv3_cuda_backward
+from internimage_perception.ops.native_library import search_path
+
+FOUND = [folder / "libdcnv3_cuda_on_host.so" for folder in search_path()]
+PATH = next((path for path in FOUND if path.is_file()), None)
+TYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def geometry_of(**arguments):
+    return DCNv3Geometry.make(
+        **{"stride": 1, "padding": 1, "dilation": 1, "offset_scale": 1.0, "remove_center": False} | arguments
+    )
+
+
+def draw_call(seed, geometry, size, per_group, *, batch=2, dtype=torch.float32, spread=1.5, gated=False):
+    """Return input, offset, mask logits, gate and the output's gradient."""
+    generator = torch.Generator().manual_seed(seed)
+    out = geometry.output_size(*size)
+    samples = geometry.group * geometry.points
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    value = normal(batch, *size, geometry.group * per_group).to(dtype)
+    offset = (normal(batch, *out, samples * 2) * spread).to(dtype)
+    mask = normal(batch, *out, samples).to(dtype)
+    gate = normal(batch, *out, geometry.group).sigmoid().to(dtype) if gated else None
+    gradient = normal(batch, *out, geometry.group * per_group).to(dtype)
+    return value, offset, mask, gate, gradient
+
+
+def run(kernels, call, geometry, *, softmax=False, deterministic=False):
+    """Return the result and all gradients of the kernels."""
+    value, offset, mask, gate, gradient = call
+    options = {"softmax": softmax, "gate": gate, "library": kernels}
+    output = dcnv3_cuda(value, offset, mask, geometry, **options)
+    needed = [True, True, True, gate is not None]
+    found = dcnv3_cuda_backward(
+        value, offset, mask, gradient, geometry, needed, deterministic=deterministic, **options
+    )
+    return [output, *found[: sum(needed)]]
+
+
+def exact(call, geometry, *, softmax=False):
+    """Return the reference's result and gradients for the same numbers, in float64."""
+    *leaves, gradient = (None if tensor is None else tensor.double() for tensor in call)
+    leaves = [None if leaf is None else leaf.requires_grad_() for leaf in leaves]
+    output = dcnv3(
+        *leaves[:3], kernel_size=geometry.kernel_size, stride=geometry.stride, padding=geometry.padding,
+        dilation=geometry.dilation, group=geometry.group, offset_scale=geometry.offset_scale,
+        remove_center=geometry.remove_center, softmax=softmax, gate=leaves[3], implementation="reference",
+    )  # fmt: skip
+    wanted = [leaf for leaf in leaves if leaf is not None]
+    return [output.detach(), *torch.autograd.grad(output, wanted, gradient)]
+
+
+def assert_close(found, wanted, share):
+    """Compare in units of the largest number, gradients of positions where they are defined."""
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert mine.shape == theirs.shape
+        assert (mine.double() - theirs).abs().max() <= share * theirs.abs().max().clamp(min=1e-3)
+
+
+def away_from_pixel_centres(call, geometry, size):
+    """Nudge positions off pixel centres: there, gradients jump, and rounding would choose the side."""
+    value, offset, *rest = call
+    out_height, out_width = geometry.output_size(*size)
+    grid = torch.tensor(geometry.grid(), dtype=torch.float64).flip(-1) * geometry.offset_scale
+    center_y, center_x = geometry.center()
+    x = torch.arange(out_width) * geometry.stride[1] - geometry.padding[1] + center_x
+    y = torch.arange(out_height) * geometry.stride[0] - geometry.padding[0] + center_y
+    base = torch.stack([x.expand(out_height, out_width), y[:, None].expand(out_height, out_width)], -1)
+    shape = (*offset.shape[:3], geometry.group, geometry.points, 2)
+    moves = offset.double().reshape(shape) * geometry.offset_scale
+    position = base[None, :, :, None, None] + grid + moves
+    near = (position - position.round()).abs() < 0.01
+    nudged = torch.where(near, moves + 0.1, moves) / geometry.offset_scale
+    return value, nudged.reshape(offset.shape).to(offset.dtype), *rest
