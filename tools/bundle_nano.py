@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 import torch
-from train_nano import Config, Pictures, validate
+from nano_pictures import Config, Pictures
+from train_nano import validate
 
 from internimage_perception.cli.classes import read_classes
 from internimage_perception.deploy import create_bundle

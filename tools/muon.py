@@ -49,4 +49,5 @@ def orthogonal(matrix: torch.Tensor, rounds: int = 5) -> torch.Tensor:
     for _ in range(rounds):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    return (x.T if tall else x).to(matrix.dtype)
+    found: torch.Tensor = x.T if tall else x
+    return found.to(matrix.dtype)
