@@ -129,8 +129,7 @@ def _(
     *_: object,
 ) -> torch.Tensor:
     del spatial_shapes, level_start_index
-    batch, _, heads, channels = value.shape
-    return value.new_empty((batch, sampling_locations.shape[1], heads * channels))
+    return value.new_empty((value.shape[0], sampling_locations.shape[1], value.shape[2] * value.shape[3]))
 
 
 @_msda_backward_op.register_fake
@@ -156,6 +155,7 @@ class _Context(torch.autograd.function.FunctionCtx):
     """What the forward pass hands to the backward pass."""
 
     arguments: tuple[object, ...]
+    needs_input_grad: tuple[bool, ...]
     saved_tensors: tuple[torch.Tensor, ...]
 
 

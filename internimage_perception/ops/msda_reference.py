@@ -52,7 +52,7 @@ def ms_deform_attn_reference(
         weight = taps.bilinear() * attention_weights[:, part, ..., None].to(dtype)
         bags = weight.shape[:3].numel()
         rows = functional.embedding_bag(
-            taps.index.reshape(bags, -1), table, mode="sum", per_sample_weights=weight.reshape(bags, -1)
+            taps.rows.reshape(bags, -1), table, mode="sum", per_sample_weights=weight.reshape(bags, -1)
         )
         output[:, part] = rows.reshape(output[:, part].shape).to(value.dtype)
     return output.flatten(2)
@@ -87,8 +87,8 @@ def ms_deform_attn_reference_backward(
         toward = gradient[:, part, :, None, None, None]
         bilinear = taps.bilinear()
         share = (bilinear * attention[..., None])[..., None] * toward
-        table_gradient.index_add_(0, taps.index.reshape(-1), share.reshape(-1, channels))
-        dots = (table[taps.index] * toward).sum(-1)
+        table_gradient.index_add_(0, taps.rows.reshape(-1), share.reshape(-1, channels))
+        dots = (table[taps.rows] * toward).sum(-1)
         weight_gradient[:, part] = (bilinear * dots).sum(-1)
         slopes = torch.stack([(slope * dots).sum(-1) for slope in taps.slopes()], dim=-1)
         location_gradient[:, part] = slopes * attention[..., None] * sampler.size.to(dtype)
@@ -110,9 +110,9 @@ class _Axis(NamedTuple):
 
 
 class _Taps(NamedTuple):
-    """Samples (B, queries, heads, levels, points); `index` has the table's four rows around each, last."""
+    """Samples (B, queries, heads, levels, points); `rows` has a last axis: the table's four around each."""
 
-    index: torch.Tensor
+    rows: torch.Tensor
     x: _Axis
     y: _Axis
 
