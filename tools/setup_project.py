@@ -111,7 +111,8 @@ def build_kernels() -> str | None:
     program = cmake if cmake.exists() else "cmake"
     advice = "building the native kernels failed"
     try:
-        run([program, "-S", ROOT / "dcnv3_plugin", "-B", NATIVE, "-DCMAKE_BUILD_TYPE=Release"], advice)
+        options = ["-DCMAKE_BUILD_TYPE=Release", "-DDCNV3_HOST_CUDA=ON"]
+        run([program, "-S", ROOT / "dcnv3_plugin", "-B", NATIVE, *options], advice)
         run([program, "--build", NATIVE, "--parallel"], advice)
     except StepError as error:
         return f"Native kernels are left out, DCNv3 runs in PyTorch, many times slower: {error}"
