@@ -14,7 +14,7 @@ import pytest
 from internimage_perception.resources import share_path
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = ["msg/LabelInfo.msg", "config/fastdds.xml"]
+SHIPPED = ["msg/LabelInfo.msg", "config/fastdds.xml", "config/bundles/nano/model.yaml"]
 PROGRAMS = ["perception_node", "segmentation_node", "internimage-perception"]
 
 PROBE = """
