@@ -69,7 +69,6 @@ if(DCNV3_CUDA)
     add_library(dcnv3_cuda SHARED src/cuda/entry.cu)
     target_include_directories(dcnv3_cuda PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>)
     dcnv3_add_cuda_kernels(dcnv3_cuda src/cuda/kernels.cu)
-    install(TARGETS dcnv3_cuda LIBRARY DESTINATION ${DCNV3_LIBRARY_DESTINATION})
   endif()
 endif()
 
