@@ -128,6 +128,15 @@ def test_narrow_numbers_are_read_and_rounded_as_pytorch_does(kernels, dtype):
         assert torch.equal(found, (every.float() * mask).to(dtype))
 
 
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_gradients_at_pixel_centres_are_those_to_the_right(kernels, kernel):
+    """There, where every sample of a fresh layer lies, the slope jumps; at the border too."""
+    geometry = geometry_of(kernel_size=kernel, padding=kernel // 2, group=2)
+    value, offset, *rest = draw_call(11, geometry, (6, 7), 16)
+    call = (value, (4 * offset).round(), *rest)
+    assert_close(run(kernels, call, geometry), exact(call, geometry), ROUNDING[torch.float32])
+
+
 def test_mixed_types_as_under_autocast(kernels):
     geometry = geometry_of(kernel_size=3, group=2)
     value, offset, mask, gate, gradient = draw_call(1, geometry, (7, 9), 16, gated=True, spread=0.5)

@@ -34,9 +34,10 @@ struct Backward {
     int parts;  // of Part
     int share;  // threads that share a unit
   };
-  static constexpr int kThreads = 128, kBlocks = POINTS == 25 ? 4 : 5;  // blocks: what registers are left for
-  // Points whose dots are reduced together.
-  static constexpr int kSlab = POINTS == 9 ? 3 : 5;
+  static constexpr int kThreads = 128, kBlocks = 5;
+  // Points whose dots are reduced together: as many as registers hold.
+  static constexpr int kSlab = POINTS > 0 ? 3 : 5;
+  static constexpr bool kWholeSlabs = POINTS > 0 && POINTS % kSlab == 0;
 
   static int threads_per_unit(const Geometry& g) {
     const int chunks = (g.channels + LANES - 1) / LANES;
@@ -165,7 +166,7 @@ struct Backward {
           const T* base = image + std::int64_t{unit.group} * channels + channel;
           DCNV3_UNROLL
           for (int i = 0; i < kSlab; ++i) {
-            if (POINTS == 0 && from + i >= points) continue;
+            if (!kWholeSlabs && from + i >= points) continue;
             const T* p = base + tile.samples[u * points + from + i].first * g.pixel;
             sum[i].w00 += dot<T, LANES>(p, gradient);
             sum[i].w01 += dot<T, LANES>(p + g.right, gradient);
