@@ -1,6 +1,7 @@
 """The DCNv3 operator: one function, one node in exported graphs, several implementations."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 
@@ -203,27 +204,11 @@ def _dcnv3_backward_op(  # noqa: PLR0913, PLR0917 - the schema of the graph node
     offset_scale: float,
     remove_center: bool,
     softmax: bool,
-    implementation: str,
     needed: Sequence[bool],
 ) -> list[torch.Tensor]:
-    """Return the gradients of input, offset, mask and gate; an empty tensor for one that is not needed."""
+    """Return the native gradients of input, offset, mask and gate; an empty tensor for one not needed."""
     geometry = _geometry((kernel_size, stride, padding, dilation, group, offset_scale, remove_center))
-    if choose(implementation, input, offset, mask) == "native":
-        return dcnv3_native_backward(
-            input, offset, mask, gradient, geometry, needed, softmax=softmax, gate=gate
-        )
-    # The reference is computed anew: sampling is cheaper than keeping its weights in memory.
-    with torch.enable_grad():
-        leaves = [
-            None if tensor is None else tensor.detach().requires_grad_(need)
-            for tensor, need in zip((input, offset, mask, gate), needed, strict=True)
-        ]
-        value, positions, weights = leaves[:3]
-        assert value is not None and positions is not None and weights is not None  # noqa: S101, PT018
-        output = _unfused(value, positions, weights, geometry, softmax, leaves[3], "reference")
-    wanted = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]
-    found = iter(torch.autograd.grad(output, wanted, gradient.to(output.dtype)))
-    return [next(found) if leaf is not None and leaf.requires_grad else input.new_empty(0) for leaf in leaves]
+    return dcnv3_native_backward(input, offset, mask, gradient, geometry, needed, softmax=softmax, gate=gate)
 
 
 @_dcnv3_op.register_fake
@@ -276,11 +261,27 @@ def _save_fused(ctx: _Context, inputs: tuple[object, ...], output: torch.Tensor)
 
 
 def _gradients(ctx: _Context, gradient: torch.Tensor, needed: list[bool]) -> list[torch.Tensor | None]:
-    value, offset, mask, *gate = ctx.saved_tensors
-    found = torch.ops.internimage.dcnv3_backward(
-        value, offset, mask, gate[0] if ctx.gated else None, gradient, *ctx.arguments, needed
-    )
-    return [tensor if need else None for tensor, need in zip(found, needed, strict=True)]
+    value, offset, mask, *rest = ctx.saved_tensors
+    gate = rest[0] if ctx.gated else None
+    *plain, softmax, implementation = ctx.arguments
+    if choose(str(implementation), value, offset, mask) == "native":
+        found = torch.ops.internimage.dcnv3_backward(
+            value, offset, mask, gate, gradient, *plain, softmax, needed
+        )
+        return [tensor if need else None for tensor, need in zip(found, needed, strict=True)]
+    # The reference is computed anew: sampling is cheaper than keeping its weights in memory. Here, not inside
+    # of an operator, where PyTorch records nothing.
+    with torch.enable_grad():
+        leaves = [
+            None if tensor is None else tensor.detach().requires_grad_(need)
+            for tensor, need in zip((value, offset, mask, gate), needed, strict=True)
+        ]
+        geometry = _geometry(cast("_Plain", tuple(plain)))
+        first, second, third = cast("list[torch.Tensor]", leaves[:3])
+        output = _unfused(first, second, third, geometry, bool(softmax), leaves[3], "reference")
+    wanted = [leaf for leaf, need in zip(leaves, needed, strict=True) if leaf is not None and need]
+    results = iter(torch.autograd.grad(output, wanted, gradient.to(output.dtype)))
+    return [next(results) if need else None for need in needed]
 
 
 def _plain_backward(ctx: _Context, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

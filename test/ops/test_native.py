@@ -243,6 +243,23 @@ def test_the_environment_chooses(monkeypatch):
     assert choice.choose("auto", value) == "native" and choice.choose("auto", value.half()) == "reference"
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_without_native_kernels_gradients_are_the_reference_s(monkeypatch, dtype):
+    if dtype == torch.float32:
+        monkeypatch.setenv(choice.ENVIRONMENT, "reference")
+    geometry = geometry_of(kernel_size=3, group=2)
+    tensors = draw_call(11, geometry, (5, 6), 8, dtype=dtype, gated=True, spread=0.7)
+    for call in (tensors, (*tensors[:3], None)):
+        found = run(call, geometry, call[3] is not None, "auto")
+        wanted = run(call, geometry, call[3] is not None, "reference")
+        for mine, theirs in zip(found, wanted, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-2, atol=1e-2)
+    value = tensors[0].clone().requires_grad_()
+    compiled = torch.compile(dcnv3, backend="aot_eager", fullgraph=True)
+    compiled(value, *tensors[1:3], kernel_size=3, group=2, softmax=True).float().sum().backward()
+    assert value.grad is not None and value.grad.abs().max() > 0
+
+
 def test_a_missing_library_is_explained(monkeypatch, tmp_path):
     monkeypatch.setattr("internimage_perception.ops.native_library.search_path", lambda: [tmp_path])
     cpu_library.cache_clear()
