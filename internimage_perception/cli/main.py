@@ -25,11 +25,18 @@ EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 
 
+def _interrupt(*_: object) -> None:
+    # A script's background jobs ignore Ctrl-C; they are to heed a shutdown all the same.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.raise_signal(signal.SIGINT)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0 good, 1 failed, 2 wrong usage, 130 interrupted)."""
     if arguments is None:
         # A shutdown's SIGTERM is to keep and mark finished parts as Ctrl-C does.
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, _interrupt)
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="internimage-perception",

@@ -168,11 +168,17 @@ def test_fixed_rate(tmp_path: Path, brightness_bundle: Path) -> None:
 RUN = "import sys; from internimage_perception.cli.main import main; sys.exit(main())"
 
 
-def start_replay(bag: Path, bundle: Path, out: Path) -> subprocess.Popen:
+def start_replay(
+    bag: Path, bundle: Path, out: Path, interrupt: signal.Handlers = signal.SIG_DFL
+) -> subprocess.Popen:
+    """Start the command in a process that begins with that way of taking SIGINT, however the tests began."""
     command = [sys.executable, "-c", RUN, "replay", str(bag), "--model", str(bundle), "--out", str(out)]
     command += ["--backend", "onnxruntime", "--segment-sets", "5"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=out.parent)
+    return subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, cwd=out.parent,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, interrupt),  # noqa: PLW1509 - no threads run yet
+    )  # fmt: skip
 
 
 def wait_for_segments(process: subprocess.Popen, out: Path, count: int) -> None:
@@ -214,12 +220,24 @@ def test_kill_and_resume_equal_an_uninterrupted_run(
     assert not list(out.rglob("*.part*"))
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("end", "interrupt"),
+    [
+        (signal.SIGINT, signal.SIG_DFL),
+        (signal.SIGTERM, signal.SIG_DFL),
+        # A job that a script runs in the background ignores SIGINT.
+        (signal.SIGTERM, signal.SIG_IGN),
+    ],
+)
 def test_ctrl_c_keeps_and_marks_what_is_finished(
-    tmp_path: Path, brightness_bundle: Path, long_bag: Path, end: signal.Signals
+    tmp_path: Path,
+    brightness_bundle: Path,
+    long_bag: Path,
+    end: signal.Signals,
+    interrupt: signal.Handlers,
 ) -> None:
     out = tmp_path / "out"
-    process = start_replay(long_bag, brightness_bundle, out)
+    process = start_replay(long_bag, brightness_bundle, out, interrupt)
     wait_for_segments(process, out, 2)
     process.send_signal(end)
     _, said = process.communicate(timeout=60)
