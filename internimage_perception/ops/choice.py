@@ -7,11 +7,11 @@ import os
 import torch
 
 from internimage_perception.ops.geometry import OperatorError
+from internimage_perception.ops.native_arrays import CPU_TYPES
 from internimage_perception.ops.native_library import NativeError, cpu_library
 
 IMPLEMENTATIONS = ("reference", "native")
 ENVIRONMENT = "INTERNIMAGE_PERCEPTION_OPS"
-NATIVE_TYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def refused(*tensors: torch.Tensor) -> str | None:
     for tensor in tensors:
         if tensor.device.type != "cpu":
             return f"they run on the CPU, a tensor lies on {tensor.device}"
-        if tensor.dtype not in NATIVE_TYPES:
+        if tensor.dtype not in CPU_TYPES:
             return f"they take float32, float64 and bfloat16, a tensor is {tensor.dtype}"
     return missing()
 

@@ -183,8 +183,11 @@ def _run(
     softmax: bool,
     implementation: str,
 ) -> torch.Tensor:
+    # Compiled and exported graphs come here without passing `dcnv3`.
     geometry.check(value, offset, mask)
-    if choose(implementation, value, offset, mask) == "native":
+    _check_gate(gate, value, offset, geometry.group)
+    tensors = (value, offset, mask) if gate is None else (value, offset, mask, gate)
+    if choose(implementation, *tensors) == "native":
         return dcnv3_native(value, offset, mask, geometry, softmax=softmax, gate=gate)
     return _unfused(value, offset, mask, geometry, softmax, gate, "reference")
 
@@ -264,7 +267,7 @@ def _gradients(ctx: _Context, gradient: torch.Tensor, needed: list[bool]) -> lis
     value, offset, mask, *rest = ctx.saved_tensors
     gate = rest[0] if ctx.gated else None
     *plain, softmax, implementation = ctx.arguments
-    if choose(str(implementation), value, offset, mask) == "native":
+    if choose(str(implementation), *ctx.saved_tensors) == "native":
         found = torch.ops.internimage.dcnv3_backward(
             value, offset, mask, gate, gradient, *plain, softmax, needed
         )

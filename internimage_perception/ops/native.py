@@ -1,4 +1,4 @@
-"""DCNv3 by the native kernels, on tensors."""
+"""DCNv3 by the native CPU kernels, on tensors."""
 
 import ctypes
 from collections.abc import Sequence
@@ -6,21 +6,8 @@ from collections.abc import Sequence
 import torch
 
 from internimage_perception.ops.geometry import DCNv3Geometry
-from internimage_perception.ops.native_library import (
-    BF16,
-    F32,
-    F64,
-    REMOVE_CENTER,
-    SOFTMAX_MASK,
-    Array,
-    Params,
-    Tensors,
-    check,
-    cpu_library,
-)
-
-_TYPES = {torch.float32: F32, torch.float64: F64, torch.bfloat16: BF16}
-_NOTHING = Array(None, 0, 0)
+from internimage_perception.ops.native_arrays import CPU_TYPES, DCNv3Call
+from internimage_perception.ops.native_library import check, cpu_library
 
 
 def dcnv3_native(
@@ -42,25 +29,20 @@ def dcnv3_native(
         geometry: grid, strides, groups. Shapes must have passed `geometry.check`.
         softmax: `mask` holds logits.
         gate: (N, Ho, Wo, group), see `ops.dcnv3`.
-        out: where the result goes: contiguous, of its shape and the type of `value`.
+        out: where the result goes: contiguous, of its shape, type and device.
 
     Raises:
         NativeError: the library is not there or refuses the call.
+        OperatorError: `out` does not fit.
     """
     library = cpu_library()
-    value, offset, mask = value.contiguous(), offset.contiguous(), mask.contiguous()
-    gate = None if gate is None else gate.contiguous()
-    shape = (*offset.shape[:3], value.shape[3])
-    if out is None:
-        out = value.new_empty(shape)
-    elif out.shape != shape or out.dtype != value.dtype or not out.is_contiguous():
-        message = f"dcnv3: out must be a contiguous {value.dtype} tensor of shape {tuple(shape)}"
-        raise ValueError(message)
-    params = _params(value, offset, geometry, softmax)
-    tensors = Tensors(_array(value), _array(offset), _array(mask), _array(gate))
-    status = library.dcnv3_forward_cpu(ctypes.byref(params), ctypes.byref(tensors), _array(out))
+    call = _call(value, offset, mask, gate, geometry, softmax)
+    output = call.output(out)
+    status = library.dcnv3_forward_cpu(
+        ctypes.byref(call.params), ctypes.byref(call.tensors), call.array_of(output)
+    )
     check(library, status, "dcnv3 forward")
-    return out
+    return output
 
 
 def dcnv3_native_backward(
@@ -79,34 +61,23 @@ def dcnv3_native_backward(
     Arguments as in `dcnv3_native`; `gradient` is that of its result. The same bits for any number of threads.
     """
     library = cpu_library()
-    value, offset, mask = value.contiguous(), offset.contiguous(), mask.contiguous()
-    gate = None if gate is None else gate.contiguous()
-    gradient = gradient.to(value.dtype).contiguous()
-    results = [
-        torch.empty_like(tensor) if need and tensor is not None else value.new_empty(0)
-        for tensor, need in zip((value, offset, mask, gate), needed, strict=True)
-    ]
-    params = _params(value, offset, geometry, softmax)
-    tensors = Tensors(_array(value), _array(offset), _array(mask), _array(gate))
-    wanted = (_array(tensor) if need else _NOTHING for tensor, need in zip(results, needed, strict=True))
-    outputs = Tensors(*wanted)
+    call = _call(value, offset, mask, gate, geometry, softmax)
+    gradient = call.output_gradient(gradient)
+    results, outputs = call.gradients(needed)
     status = library.dcnv3_backward_cpu(
-        ctypes.byref(params), ctypes.byref(tensors), _array(gradient), ctypes.byref(outputs)
+        ctypes.byref(call.params), ctypes.byref(call.tensors), call.array_of(gradient), ctypes.byref(outputs)
     )
     check(library, status, "dcnv3 backward")
     return results
 
 
-def _params(value: torch.Tensor, offset: torch.Tensor, geometry: DCNv3Geometry, softmax: bool) -> Params:
-    batch, height, width, channels = value.shape
-    flags = (REMOVE_CENTER if geometry.remove_center else 0) | (SOFTMAX_MASK if softmax else 0)
-    return Params(
-        ctypes.sizeof(Params), flags, batch, height, width,
-        offset.shape[1], offset.shape[2], geometry.group, channels // geometry.group,
-        *geometry.kernel_size, *geometry.stride, *geometry.padding, *geometry.dilation,
-        torch.get_num_threads(), 0, geometry.offset_scale,
-    )  # fmt: skip
-
-
-def _array(tensor: torch.Tensor | None) -> Array:
-    return _NOTHING if tensor is None else Array(tensor.data_ptr(), _TYPES[tensor.dtype], 0)
+def _call(
+    value: torch.Tensor,
+    offset: torch.Tensor,
+    mask: torch.Tensor,
+    gate: torch.Tensor | None,
+    geometry: DCNv3Geometry,
+    softmax: bool,
+) -> DCNv3Call:
+    threads = torch.get_num_threads()
+    return DCNv3Call(value, offset, mask, gate, geometry, CPU_TYPES, softmax=softmax, threads=threads)

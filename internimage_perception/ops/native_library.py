@@ -76,10 +76,9 @@ def search_path() -> list[Path]:
     ]
 
 
-def library_path() -> Path | None:
-    """Return the first CPU library in the search path, None without one."""
-    candidates = (folder / CPU_LIBRARY for folder in search_path())
-    return next((path for path in candidates if path.is_file()), None)
+def library_path(name: str = CPU_LIBRARY) -> Path | None:
+    """Return the first library of that name in the search path, None without one."""
+    return next((path for folder in search_path() if (path := folder / name).is_file()), None)
 
 
 @functools.cache
@@ -87,27 +86,10 @@ def cpu_library() -> ctypes.CDLL:
     """Load the CPU kernels. Raises NativeError saying where it looked, or what is wrong with the file."""
     if sys.byteorder != "little":
         raise NativeError("the native kernels need a little-endian machine")
-    path = library_path()
-    if path is None:
-        folders = ", ".join(map(str, search_path()))
-        raise NativeError(
-            f"no {CPU_LIBRARY} in {folders}; build it: "
-            "cmake -S dcnv3_plugin -B build/native && cmake --build build/native"
-        )
-    return _load(path)
-
-
-def _load(path: Path) -> ctypes.CDLL:
-    try:
-        library = ctypes.CDLL(str(path))
-        library.dcnv3_abi_version.restype = ctypes.c_uint32
-        version = library.dcnv3_abi_version()
-    except (OSError, AttributeError) as error:
-        raise NativeError(f"{path} cannot be loaded: {error}; build it anew") from error
-    if version != ABI_VERSION:
-        raise NativeError(f"{path} has interface {version}, this package needs {ABI_VERSION}; build it anew")
-    library.dcnv3_status_text.restype = ctypes.c_char_p
-    library.dcnv3_status_text.argtypes = (ctypes.c_int,)
+    path = found_library(
+        CPU_LIBRARY, "build it: cmake -S dcnv3_plugin -B build/native && cmake --build build/native"
+    )
+    library = open_library(path, "dcnv3_abi_version", "dcnv3_status_text")
     library.dcnv3_cpu_instructions.restype = ctypes.c_char_p
     library.dcnv3_forward_cpu.argtypes = (ctypes.POINTER(Params), ctypes.POINTER(Tensors), Array)
     library.dcnv3_backward_cpu.argtypes = (
@@ -116,7 +98,32 @@ def _load(path: Path) -> ctypes.CDLL:
     return library
 
 
-def check(library: ctypes.CDLL, status: int, what: str) -> None:
-    """Raise NativeError for a status that is no success."""
+def found_library(name: str, advice: str) -> Path:
+    """Return the path of a library. Raises NativeError saying where it looked, and what to do: `advice`."""
+    path = library_path(name)
+    if path is None:
+        raise NativeError(f"no {name} in {', '.join(map(str, search_path()))}; {advice}")
+    return path
+
+
+def open_library(path: Path, version: str, status_text: str) -> ctypes.CDLL:
+    """Open a library of ours, given the names of the functions that tell its interface and explain a status.
+
+    Raises NativeError for a file that is no such library, or of another interface.
+    """
+    try:
+        library = ctypes.CDLL(str(path))
+        tell, explain = getattr(library, version), getattr(library, status_text)
+    except (OSError, AttributeError) as error:
+        raise NativeError(f"{path} cannot be loaded: {error}; build it anew") from error
+    tell.restype = ctypes.c_uint32
+    if (found := tell()) != ABI_VERSION:
+        raise NativeError(f"{path} has interface {found}, this package needs {ABI_VERSION}; build it anew")
+    explain.restype, explain.argtypes = ctypes.c_char_p, (ctypes.c_int,)
+    return library
+
+
+def check(library: ctypes.CDLL, status: int, what: str, status_text: str = "dcnv3_status_text") -> None:
+    """Raise NativeError for a status that is no success, in the words of the library's function."""
     if status:
-        raise NativeError(f"{what}: {library.dcnv3_status_text(status).decode()}")
+        raise NativeError(f"{what}: {getattr(library, status_text)(status).decode()}")

@@ -7,19 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from internimage_perception.ops.msda_shapes import Level
-from internimage_perception.ops.native_library import (
-    BF16,
-    F32,
-    F64,
-    SOFTMAX_MASK,
-    Array,
-    NativeError,
-    check,
-    cpu_library,
-)
-
-_TYPES = {torch.float32: F32, torch.float64: F64, torch.bfloat16: BF16}
-_NOTHING = Array(None, 0, 0)
+from internimage_perception.ops.native_arrays import array_of, gradients_of
+from internimage_perception.ops.native_library import SOFTMAX_MASK, Array, NativeError, check, cpu_library
 
 
 class Params(ctypes.Structure):
@@ -83,8 +72,8 @@ def msda_native(
     batch, _, heads, channels = value.shape
     output = value.new_empty((batch, sampling_locations.shape[1], heads * channels))
     params = _params(value, levels, sampling_locations, softmax)
-    tensors = Tensors(*map(_array, inputs))
-    status = library.dcnv3_msda_forward_cpu(ctypes.byref(params), ctypes.byref(tensors), _array(output))
+    tensors = Tensors(*map(array_of, inputs))
+    status = library.dcnv3_msda_forward_cpu(ctypes.byref(params), ctypes.byref(tensors), array_of(output))
     check(library, status, "ms_deform_attn forward")
     return output
 
@@ -106,16 +95,12 @@ def msda_native_backward(
     library = _library()
     inputs = [tensor.contiguous() for tensor in (value, sampling_locations, attention_weights)]
     gradient = gradient.to(value.dtype).contiguous()
-    results = [
-        tensor.new_empty(tensor.shape if need else 0) for tensor, need in zip(inputs, needed, strict=True)
-    ]
+    results = gradients_of(inputs, needed)
     params = _params(value, levels, sampling_locations, softmax)
-    tensors = Tensors(*map(_array, inputs))
-    outputs = Tensors(
-        *(_array(tensor) if need else _NOTHING for tensor, need in zip(results, needed, strict=True))
-    )
+    tensors = Tensors(*map(array_of, inputs))
+    outputs = Tensors(*(array_of(tensor if tensor.numel() else None) for tensor in results))
     status = library.dcnv3_msda_backward_cpu(
-        ctypes.byref(params), ctypes.byref(tensors), _array(gradient), ctypes.byref(outputs)
+        ctypes.byref(params), ctypes.byref(tensors), array_of(gradient), ctypes.byref(outputs)
     )
     check(library, status, "ms_deform_attn backward")
     return results
@@ -132,7 +117,3 @@ def _params(value: torch.Tensor, levels: Sequence[Level], location: torch.Tensor
         heads, channels, count, points, torch.get_num_threads(), 0,
         shapes, starts,
     )  # fmt: skip
-
-
-def _array(tensor: torch.Tensor) -> Array:
-    return Array(tensor.data_ptr(), _TYPES[tensor.dtype], 0)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
-from internimage_perception.ops.native_library import BF16, F32, F64, Array, NativeError, check, cpu_library
+from internimage_perception.ops.native_arrays import array_of
+from internimage_perception.ops.native_library import Array, NativeError, check, cpu_library
 from internimage_perception.ops.roi_align_reference import RoiGeometry
 
-_TYPES = {torch.float32: F32, torch.float64: F64, torch.bfloat16: BF16}
 _ALIGNED = 1
 
 
@@ -58,7 +58,7 @@ def roi_align_native(feature: torch.Tensor, rois: torch.Tensor, geometry: RoiGeo
     output = feature.new_empty((boxes.shape[0], channels, *geometry.output_size))
     params = _params((batch, height, width), channels, boxes, geometry)
     status = library.dcnv3_roi_align_forward_cpu(
-        ctypes.byref(params), _array(feature), boxes.data_ptr(), _array(output)
+        ctypes.byref(params), array_of(feature), boxes.data_ptr(), array_of(output)
     )
     check(library, status, "roi_align forward")
     return output
@@ -76,7 +76,7 @@ def roi_align_native_backward(
     result = gradient.new_empty((size[0], gradient.shape[1], *size[1:]))
     params = _params(size, gradient.shape[1], boxes, geometry)
     status = library.dcnv3_roi_align_backward_cpu(
-        ctypes.byref(params), _array(gradient), boxes.data_ptr(), _array(result)
+        ctypes.byref(params), array_of(gradient), boxes.data_ptr(), array_of(result)
     )
     check(library, status, "roi_align backward")
     return result
@@ -89,7 +89,3 @@ def _params(size: Sequence[int], channels: int, boxes: torch.Tensor, geometry: R
         boxes.shape[0], *geometry.output_size, geometry.sampling_ratio, torch.get_num_threads(),
         geometry.spatial_scale,
     )  # fmt: skip
-
-
-def _array(tensor: torch.Tensor) -> Array:
-    return Array(tensor.data_ptr(), _TYPES[tensor.dtype], 0)

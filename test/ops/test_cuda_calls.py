@@ -56,7 +56,7 @@ def test_float64_is_refused(kernels):
 
 
 def test_without_a_cuda_library_the_way_to_build_it_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr("internimage_perception.ops.native_cuda.search_path", lambda: [tmp_path])
+    monkeypatch.setattr("internimage_perception.ops.native_library.search_path", lambda: [tmp_path])
     cuda_library.cache_clear()
     with pytest.raises(NativeError, match="DCNV3_CUDA=ON"):
         cuda_library()

@@ -23,6 +23,16 @@ const Table& choose(const Table& generic, const Table& avx2, const Table& avx512
 
 inline bool is_known(std::int32_t type) { return type == DCNV3_F32 || type == DCNV3_F64 || type == DCNV3_BF16; }
 
+// Whether each gradient that is wanted has the type of the array it belongs to.
+struct Pair {
+  const dcnv3_array *gradient, *array;
+};
+inline bool types_agree(std::initializer_list<Pair> pairs) {
+  for (const Pair& pair : pairs)
+    if (pair.gradient->data != nullptr && pair.gradient->type != pair.array->type) return false;
+  return true;
+}
+
 inline int thread_count(std::int32_t wanted) {
 #if defined(_OPENMP)
   return wanted > 0 ? wanted : omp_get_max_threads();

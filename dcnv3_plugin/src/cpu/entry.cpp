@@ -1,13 +1,8 @@
 // The C interface of the CPU kernels: checks, then the kernels of the best instruction set of this machine.
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
-
 #include <cmath>
-#include <initializer_list>
 
 #include "call.h"
-#include "dcnv3/dcnv3.h"
+#include "dispatch.h"
 
 namespace dcnv3 {
 namespace {
@@ -27,8 +22,6 @@ const Kernels& kernels() {
   return kernels_generic;
 #endif
 }
-
-bool is_known(std::int32_t type) { return type == DCNV3_F32 || type == DCNV3_F64 || type == DCNV3_BF16; }
 
 int output_size(const dcnv3_params& p, std::int64_t& out_height, std::int64_t& out_width) {
   if (p.height < 1 || p.width < 1 || p.kernel_h < 1 || p.kernel_w < 1 || p.stride_h < 1 || p.stride_w < 1 ||
@@ -57,7 +50,7 @@ int prepare(const dcnv3_params* params, const dcnv3_tensors* tensors, const dcnv
   if (removes && (taps % 2 == 0 || taps == 1)) return DCNV3_BAD_ARGUMENT;
   if (tensors->gate.data != nullptr && (p.height != p.out_height || p.width != p.out_width)) return DCNV3_BAD_ARGUMENT;
   // Positions are whole numbers of 32 bits inside one map; arrays may be larger.
-  if (taps > 4096 || p.height * p.width > 0x7fffffff) return DCNV3_UNSUPPORTED;
+  if (taps > 4096 || p.height > 0x7fffffff / p.width) return DCNV3_UNSUPPORTED;
   for (const auto* array : {&tensors->input, &tensors->offset, &tensors->mask, &tensors->gate})
     if (array->data != nullptr && !is_known(array->type)) return DCNV3_UNSUPPORTED;
   if (p.batch > 0 && (tensors->input.data == nullptr || tensors->offset.data == nullptr ||
@@ -70,11 +63,7 @@ int prepare(const dcnv3_params* params, const dcnv3_tensors* tensors, const dcnv
   call.softmax = (p.flags & DCNV3_SOFTMAX_MASK) != 0;
   call.in = *tensors;
   call.output = output;
-#if defined(_OPENMP)
-  call.threads = p.threads > 0 ? p.threads : omp_get_max_threads();
-#else
-  call.threads = 1;
-#endif
+  call.threads = thread_count(p.threads);
   return DCNV3_OK;
 }
 
@@ -117,10 +106,9 @@ int dcnv3_backward_cpu(const dcnv3_params* params, const dcnv3_tensors* tensors,
   const int status = dcnv3::prepare(params, tensors, grad_output, call);
   if (status != DCNV3_OK) return status;
   if (grad == nullptr) return DCNV3_BAD_ARGUMENT;
-  const dcnv3_array* pairs[][2] = {{&grad->input, &tensors->input}, {&grad->offset, &tensors->offset},
-                                   {&grad->mask, &tensors->mask}, {&grad->gate, &tensors->gate}};
-  for (const auto& pair : pairs)
-    if (pair[0]->data != nullptr && pair[0]->type != pair[1]->type) return DCNV3_BAD_ARGUMENT;
+  if (!dcnv3::types_agree({{&grad->input, &tensors->input}, {&grad->offset, &tensors->offset},
+                    {&grad->mask, &tensors->mask}, {&grad->gate, &tensors->gate}}))
+    return DCNV3_BAD_ARGUMENT;
   if (call.p.batch == 0) return DCNV3_OK;
   call.gradients = *grad;
   return dcnv3::kernels().backward(call);

@@ -76,11 +76,9 @@ int dcnv3_msda_backward_cpu(const dcnv3_msda_params* params, const dcnv3_msda_te
   const int status = dcnv3::prepare(params, tensors, grad_output, call);
   if (status != DCNV3_OK) return status;
   if (grad == nullptr) return DCNV3_BAD_ARGUMENT;
-  const dcnv3_array* pairs[][2] = {{&grad->value, &tensors->value},
-                                   {&grad->location, &tensors->location},
-                                   {&grad->weight, &tensors->weight}};
-  for (const auto& pair : pairs)
-    if (pair[0]->data != nullptr && pair[0]->type != pair[1]->type) return DCNV3_BAD_ARGUMENT;
+  if (!dcnv3::types_agree({{&grad->value, &tensors->value}, {&grad->location, &tensors->location},
+                           {&grad->weight, &tensors->weight}}))
+    return DCNV3_BAD_ARGUMENT;
   if (call.p.batch == 0) return DCNV3_OK;
   call.gradients = *grad;
   return dcnv3::kernels().backward(call);
