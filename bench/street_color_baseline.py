@@ -15,6 +15,7 @@ from results import save
 
 from internimage_perception.data.street.samples import random_samples
 from internimage_perception.data.street.seeds import Split
+from internimage_perception.evaluation.confusion import ConfusionMatrix
 
 CLASSES = 13
 PIXELS_PER_VIEW = 1500
@@ -58,18 +59,12 @@ def per_class_iou(
     split: Split, streets: int, views: int, w: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """Return the IoU of each class over all valid pixels of held-out streets, NaN for absent ones."""
-    confusion = np.zeros((CLASSES, CLASSES), np.int64)
+    matrix = ConfusionMatrix(CLASSES)
     for seed in range(FIRST_SEED, FIRST_SEED + streets):
         for image, labels in random_samples(seed, views, split=split):
-            guess = (features(image) @ w).argmax(axis=1)
-            truth = labels.ravel()
-            valid = truth < CLASSES
-            confusion += np.bincount(truth[valid] * CLASSES + guess[valid], minlength=CLASSES**2).reshape(
-                CLASSES, CLASSES
-            )
-    hit = np.diag(confusion)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - hit
-    return np.where(union > 0, hit / np.maximum(union, 1), np.nan)
+            guess = (features(image) @ w).argmax(axis=1).astype(np.uint8)
+            matrix.add(labels, guess.reshape(labels.shape))
+    return matrix.iou()
 
 
 def main() -> None:

@@ -13,10 +13,12 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from nano_pictures import Config, Pictures
 from train_nano import validate
 
+from internimage_perception.bags.plots import line_plot
 from internimage_perception.cli.classes import read_classes
 from internimage_perception.deploy import create_bundle
 from internimage_perception.files import atomic_path
@@ -26,39 +28,22 @@ from internimage_perception.resources import share_path
 
 
 def curve(log: Path, out: Path) -> None:
-    """Draw loss and held-out mIoU over the steps as an SVG."""
-    rows = [(int(row[0]), float(row[1]), row[2]) for row in csv.reader(log.open(newline=""))]
-    width, height, left, bottom = 640, 300, 40, 30
-    last = max(row[0] for row in rows)
-    top = max(row[1] for row in rows)
-
-    def place(step: int, share: float) -> str:
-        x = left + (width - left - 10) * step / last
-        return f"{x:.1f},{height - bottom - (height - bottom - 10) * share:.1f}"
-
-    loss = " ".join(place(step, value / top) for step, value, _ in rows)
-    scored = [(step, float(score)) for step, _, score in rows if score]
-    miou = " ".join(place(step, score) for step, score in scored)
-    base = height - bottom
-    labels = "".join(
-        f'<text x="{place(step, score).split(",")[0]}" y="{float(place(step, score).split(",")[1]) - 6:.1f}" '
-        f'text-anchor="end" fill="#0a6">{score:.2f}</text>'
-        for step, score in scored
-    )
-    text = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
-        f'font-size="11"><rect width="{width}" height="{height}" fill="white"/>'
-        f'<path d="M{left},10 V{base} H{width - 10}" fill="none" stroke="#888"/>'
-        f'<text x="{left - 4}" y="16" text-anchor="end">{top:.1f}</text>'
-        f'<text x="{left - 4}" y="{base}" text-anchor="end">0</text>'
-        f'<text x="{width - 10}" y="{height - 12}" text-anchor="end">{last} steps</text>'
-        f'<text x="{left}" y="{height - 12}" fill="#36c">training loss</text>'
-        f'<text x="{left + 90}" y="{height - 12}" fill="#0a6">held-out mIoU, 0 to 1</text>'
-        f'<polyline points="{loss}" fill="none" stroke="#36c"/>'
-        f'<polyline points="{miou}" fill="none" stroke="#0a6" stroke-width="2"/>{labels}</svg>\n'
-    )
+    """Draw loss and held-out mIoU over the lines of the log as an SVG."""
+    rows = list(csv.reader(log.open(newline="")))
+    steps = [int(row[0]) for row in rows]
+    at = [step for step, row in zip(steps, rows, strict=True) if row[2]]
+    scores = [float(row[2]) for row in rows if row[2]]
+    series = {
+        "training loss": [float(row[1]) for row in rows],
+        "held-out mIoU": np.interp(steps, at, scores, left=0.0).tolist(),
+    }
+    plot = line_plot("nano", series, f"{steps[-1]} steps; lines of the log", "")
     with atomic_path(out) as path:
-        path.write_text(text)
+        path.write_text(
+            plot.replace(
+                "<svg ", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="11" '
+            )
+        )
 
 
 def main() -> int:
@@ -74,7 +59,7 @@ def main() -> int:
     checkpoint = torch.load(options.work / "checkpoint.pt", weights_only=True)
     model = create_model(config.architecture)
     model.load_state_dict(checkpoint["average"])
-    miou, _ = validate(model, Pictures(options.work / "test"), config.validation)
+    miou = validate(model, Pictures(options.work / "test"), config.validation).miou()
     bundle = create_bundle(
         options.out,
         architecture=config.architecture,

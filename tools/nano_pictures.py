@@ -6,7 +6,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -14,14 +13,14 @@ import numpy.typing as npt
 import torch
 import yaml
 
+from internimage_perception.data.street.classes import IGNORED, StreetClass
+from internimage_perception.data.street.seeds import Split
 from internimage_perception.files import atomic_path
+from internimage_perception.inference.bundle import InputSpec
 
-IGNORED = 255
-CLASSES = 13
-_MEAN = torch.tensor((123.675, 116.28, 103.53)).view(1, 3, 1, 1)
-_STD = torch.tensor((58.395, 57.12, 57.375)).view(1, 3, 1, 1)
+CLASSES = len(StreetClass) - 1
+"""All but `StreetClass.IGNORED`."""
 Pixels = npt.NDArray[np.uint8]
-Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,9 @@ def augment(
 def prepare(images: list[Pixels]) -> torch.Tensor:
     """Return normalised images (N, 3, H, W)."""
     stacked = torch.from_numpy(np.ascontiguousarray(np.stack(images))).permute(0, 3, 1, 2).float()
-    return (stacked - _MEAN) / _STD
+    spec = InputSpec(height=stacked.shape[2], width=stacked.shape[3])
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (spec.mean, spec.std))
+    return (stacked - mean) / std
 
 
 def batch_of(

@@ -21,12 +21,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from muon import Muon
-from nano_pictures import CLASSES, IGNORED, Config, Pictures, batch_of, draw, prepare
+from nano_pictures import CLASSES, Config, Pictures, batch_of, draw, prepare
 from torch import distributed, nn
 
+from internimage_perception.data.street.classes import IGNORED
+from internimage_perception.evaluation.confusion import ConfusionMatrix
 from internimage_perception.files import atomic_path
 from internimage_perception.models import create_model
 
@@ -48,32 +49,29 @@ def loss_of(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -
     """
     chances = logits.log_softmax(1)
     entropy = nn.functional.nll_loss(chances, labels, weights, ignore_index=IGNORED)
-    seen = labels != IGNORED
-    index = labels.masked_fill(~seen, 0)
-    right = (chances.gather(1, index[:, None])[:, 0].exp() * seen).flatten()
-    overlap = right.new_zeros(CLASSES).index_add(0, index.flatten(), right)
-    total = torch.bincount(index[seen], minlength=CLASSES)
-    found = torch.einsum("nchw,nhw->c", chances.exp(), seen.to(chances.dtype))
+    # Pixels to be ignored count for a class of their own, which is left out.
+    index = labels.clamp(max=CLASSES).flatten()
+    right = chances.gather(1, labels.clamp(max=CLASSES - 1)[:, None]).exp().flatten()
+    overlap = right.new_zeros(CLASSES + 1).index_add(0, index, right)[:CLASSES]
+    total = right.new_zeros(CLASSES + 1).index_add(0, index, torch.ones_like(right))[:CLASSES]
+    seen = (labels != IGNORED).to(chances.dtype)
+    found = torch.einsum("nchw,nhw->c", chances.exp(), seen)
     dice = 1 - 2 * overlap / (found + total + 1.0)
-    return entropy + dice[total > 0].mean()
+    present = (total > 0).to(dice.dtype)
+    return entropy + (dice * present).sum() / present.sum().clamp(min=1.0)
 
 
-def validate(model: nn.Module, pictures: Pictures, count: int) -> tuple[float, npt.NDArray[np.float64]]:
-    """Return mIoU over the classes present, and the IoU of each."""
+def validate(model: nn.Module, pictures: Pictures, count: int) -> ConfusionMatrix:
+    """Return what the model makes of the first pictures."""
     model.eval()
-    matrix = np.zeros((CLASSES, CLASSES), np.int64)
+    matrix = ConfusionMatrix(CLASSES)
     for number in range(count):
         image, labels = pictures.read(number)
         with torch.inference_mode():
-            found = model(prepare([image])).argmax(1)[0].numpy()
-        good = labels != IGNORED
-        index = CLASSES * labels[good].astype(np.int64) + found[good]
-        matrix += np.bincount(index, minlength=CLASSES * CLASSES).reshape(CLASSES, CLASSES)
-    hits = np.diag(matrix)
-    union = matrix.sum(0) + matrix.sum(1) - hits
-    iou = np.where(union > 0, hits / np.maximum(union, 1), np.nan)
+            found = model(prepare([image])).argmax(1)[0].numpy().astype(np.uint8)
+        matrix.add(labels, found)
     model.train()
-    return float(np.nanmean(iou)), iou
+    return matrix
 
 
 class Training:
@@ -186,8 +184,8 @@ def train(config: Config, work: Path, rank: int, ranks: int, weights_path: Path 
     if rank:
         return
     training.save()
-    miou, iou = validate(training.average, held_out, config.validation)
-    print(f"held-out miou {miou:.4f}; per class {np.round(iou, 3).tolist()}", flush=True)
+    scored = validate(training.average, held_out, config.validation)
+    print(f"held-out miou {scored.miou():.4f}; per class {np.round(scored.iou(), 3).tolist()}", flush=True)
     if weights_path is not None:
         from safetensors.torch import save_file  # noqa: PLC0415 - needed at the end only
 
@@ -203,7 +201,7 @@ def record(training: Training, work: Path, held_out: Pictures, loss: float, pace
         training.save()
     score = ""
     if step % 1000 == 0 or step == config.steps:
-        score = f"{validate(training.average, held_out, min(60, config.validation))[0]:.4f}"
+        score = f"{validate(training.average, held_out, min(60, config.validation)).miou():.4f}"
     with (work / "log.csv").open("a", newline="") as file:
         csv.writer(file).writerow([step, round(loss, 4), score])
     print(
