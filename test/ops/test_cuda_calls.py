@@ -5,11 +5,12 @@ import math
 
 import pytest
 import torch
-from support.cuda_on_host import PATH, draw_call, geometry_of, run
+from support.cuda_on_host import PATH, draw_call, run
+from support.dcnv3_calls import c_call, geometry_of
 
 from internimage_perception.ops import OperatorError
 from internimage_perception.ops.native_cuda import cuda_library, dcnv3_cuda, dcnv3_cuda_backward, load
-from internimage_perception.ops.native_library import BF16, F32, F64, Array, NativeError, Params, Tensors
+from internimage_perception.ops.native_library import BF16, F32, F64, Array, NativeError, Tensors
 
 pytestmark = pytest.mark.skipif(PATH is None, reason="the native kernels are not built: no C++ compiler")
 
@@ -64,14 +65,6 @@ def test_without_a_cuda_library_the_way_to_build_it_is_named(monkeypatch, tmp_pa
     with pytest.raises(NativeError, match="cannot be loaded"):
         cuda_library()
     cuda_library.cache_clear()
-
-
-def c_call(**changes):
-    """Return a small valid call of the C interface, with some fields changed."""
-    ones = dict.fromkeys(("batch", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w"), 1)
-    sizes = {"height": 4, "width": 5, "out_height": 4, "out_width": 5, "kernel_h": 3, "kernel_w": 3}
-    rest = {"struct_size": ctypes.sizeof(Params), "group": 2, "group_channels": 3, "offset_scale": 1.0}
-    return Params(**(ones | sizes | rest | changes))
 
 
 @pytest.mark.parametrize(

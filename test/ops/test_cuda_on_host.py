@@ -19,9 +19,9 @@ from support.cuda_on_host import (
     away_from_pixel_centres,
     draw_call,
     exact,
-    geometry_of,
     run,
 )
+from support.dcnv3_calls import geometry_of
 
 from internimage_perception.ops.native_cuda import dcnv3_cuda, load
 

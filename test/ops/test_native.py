@@ -9,9 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.dcnv3_calls import c_call, draw_call, geometry_of
 
 from internimage_perception.cli.main import main
-from internimage_perception.ops import DCNv3Geometry, OperatorError, choice, dcnv3
+from internimage_perception.ops import OperatorError, choice, dcnv3
 from internimage_perception.ops.native import dcnv3_native, dcnv3_native_backward
 from internimage_perception.ops.native_library import (
     BF16,
@@ -19,7 +20,6 @@ from internimage_perception.ops.native_library import (
     F32,
     Array,
     NativeError,
-    Params,
     Tensors,
     cpu_library,
     search_path,
@@ -28,28 +28,6 @@ from internimage_perception.ops.native_library import (
 pytestmark = pytest.mark.skipif(
     choice.missing() is not None, reason="the native kernels are not built: no C++ compiler"
 )
-
-
-def geometry_of(**arguments):
-    return DCNv3Geometry.make(
-        **{"stride": 1, "padding": 1, "dilation": 1, "offset_scale": 1.0, "remove_center": False} | arguments
-    )
-
-
-def draw_call(seed, geometry, size, per_group, *, batch=2, dtype=torch.float64, spread=2.0, gated=False):
-    """Return input, offset, mask logits and gate."""
-    generator = torch.Generator().manual_seed(seed)
-    out = geometry.output_size(*size)
-    samples = geometry.group * geometry.points
-
-    def normal(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    value = normal(batch, *size, geometry.group * per_group).to(dtype)
-    offset = (normal(batch, *out, samples * 2) * spread).to(dtype)
-    mask = normal(batch, *out, samples).to(dtype)
-    gate = normal(batch, *out, geometry.group).sigmoid().to(dtype) if gated else None
-    return value, offset, mask, gate
 
 
 def run(tensors, geometry, softmax, implementation):
@@ -295,15 +273,6 @@ def test_the_order_of_search(monkeypatch, tmp_path):
     monkeypatch.setenv("AMENT_PREFIX_PATH", f"{tmp_path}/ros")
     assert search_path()[:2] == [tmp_path / "a", tmp_path / "b"]
     assert tmp_path / "ros" / "lib" in search_path()
-
-
-def c_call(**changes):
-    """Return a small valid call of the C interface, with some fields changed."""
-    ones = dict.fromkeys(("batch", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w"), 1)
-    sizes = {"height": 4, "width": 5, "out_height": 4, "out_width": 5, "kernel_h": 3, "kernel_w": 3}
-    rest = {"struct_size": ctypes.sizeof(Params), "group": 2, "group_channels": 3, "offset_scale": 1.0}
-    fields = {**ones, **sizes, **rest}
-    return Params(**(fields | changes))
 
 
 @pytest.mark.parametrize(

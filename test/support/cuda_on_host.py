@@ -1,8 +1,9 @@
 """The CUDA kernels' sources, compiled for the host: calls of them, and what they must give."""
 
 import torch
+from support import dcnv3_calls
 
-from internimage_perception.ops import DCNv3Geometry, dcnv3
+from internimage_perception.ops import dcnv3
 from internimage_perception.ops.native_cuda import dcnv3_cuda, dcnv3_cuda_backward
 from internimage_perception.ops.native_library import search_path
 
@@ -11,27 +12,14 @@ PATH = next((path for path in FOUND if path.is_file()), None)
 TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def geometry_of(**arguments):
-    return DCNv3Geometry.make(
-        **{"stride": 1, "padding": 1, "dilation": 1, "offset_scale": 1.0, "remove_center": False} | arguments
-    )
-
-
 def draw_call(seed, geometry, size, per_group, *, batch=2, dtype=torch.float32, spread=1.5, gated=False):
     """Return input, offset, mask logits, gate and the output's gradient."""
-    generator = torch.Generator().manual_seed(seed)
-    out = geometry.output_size(*size)
-    samples = geometry.group * geometry.points
-
-    def normal(*shape):
-        return torch.randn(*shape, generator=generator)
-
-    value = normal(batch, *size, geometry.group * per_group).to(dtype)
-    offset = (normal(batch, *out, samples * 2) * spread).to(dtype)
-    mask = normal(batch, *out, samples).to(dtype)
-    gate = normal(batch, *out, geometry.group).sigmoid().to(dtype) if gated else None
-    gradient = normal(batch, *out, geometry.group * per_group).to(dtype)
-    return value, offset, mask, gate, gradient
+    call = dcnv3_calls.draw_call(
+        seed, geometry, size, per_group, batch=batch, dtype=dtype, spread=spread, gated=gated
+    )
+    shape = (batch, *geometry.output_size(*size), geometry.group * per_group)
+    gradient = torch.randn(shape, generator=torch.Generator().manual_seed(seed + 1000), dtype=torch.float64)
+    return *call, gradient.to(dtype)
 
 
 def run(kernels, call, geometry, *, softmax=False, deterministic=False):
