@@ -1,6 +1,6 @@
 """The DCNv3 operator: one function, one node in exported graphs, several implementations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -8,7 +8,16 @@ import torch
 from internimage_perception.ops.choice import IMPLEMENTATIONS, choose
 from internimage_perception.ops.geometry import DCNv3Geometry, IntPair, OperatorError
 from internimage_perception.ops.native import dcnv3_native, dcnv3_native_backward
+from internimage_perception.ops.native_cuda import dcnv3_cuda, dcnv3_cuda_backward
 from internimage_perception.ops.reference import dcnv3_reference
+
+_FORWARD: dict[str, Callable[..., torch.Tensor]] = {"cpu": dcnv3_native, "cuda": dcnv3_cuda}
+_BACKWARD: dict[str, Callable[..., list[torch.Tensor]]] = {
+    "cpu": dcnv3_native_backward,
+    "cuda": dcnv3_cuda_backward,
+}
+NATIVE_DEVICES = tuple(_FORWARD)
+"""Kinds of device that have native kernels of DCNv3."""
 
 
 def implementations() -> tuple[str, ...]:
@@ -65,7 +74,7 @@ def dcnv3(  # noqa: PLR0913 - the operator's own arguments
 
     Raises:
         OperatorError: a shape, type or argument does not fit; the message names it.
-        NativeError: the native kernels were asked for and are not there.
+        NativeError: the native kernels were asked for and cannot run; the message says why.
     """
     geometry = DCNv3Geometry.make(
         kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
@@ -108,6 +117,8 @@ def _unfused(
 def _check_gate(gate: torch.Tensor | None, value: torch.Tensor, offset: torch.Tensor, group: int) -> None:
     if gate is None:
         return
+    if gate.device != value.device:
+        raise OperatorError(f"dcnv3: gate is on {gate.device}, input on {value.device}; move them together")
     wanted = (*offset.shape[:3], group)
     if gate.shape != wanted or offset.shape[:3] != value.shape[:3]:
         message = (
@@ -187,8 +198,9 @@ def _run(
     geometry.check(value, offset, mask)
     _check_gate(gate, value, offset, geometry.group)
     tensors = (value, offset, mask) if gate is None else (value, offset, mask, gate)
-    if choose(implementation, *tensors) == "native":
-        return dcnv3_native(value, offset, mask, geometry, softmax=softmax, gate=gate)
+    if choose(implementation, *tensors, devices=NATIVE_DEVICES) == "native":
+        kernels = _FORWARD[value.device.type]
+        return kernels(value, offset, mask, geometry, softmax=softmax, gate=gate)
     return _unfused(value, offset, mask, geometry, softmax, gate, "reference")
 
 
@@ -211,7 +223,8 @@ def _dcnv3_backward_op(  # noqa: PLR0913, PLR0917 - the schema of the graph node
 ) -> list[torch.Tensor]:
     """Return the native gradients of input, offset, mask and gate; an empty tensor for one not needed."""
     geometry = _geometry((kernel_size, stride, padding, dilation, group, offset_scale, remove_center))
-    return dcnv3_native_backward(input, offset, mask, gradient, geometry, needed, softmax=softmax, gate=gate)
+    kernels = _BACKWARD[input.device.type]
+    return kernels(input, offset, mask, gradient, geometry, needed, softmax=softmax, gate=gate)
 
 
 @_dcnv3_op.register_fake
@@ -267,7 +280,7 @@ def _gradients(ctx: _Context, gradient: torch.Tensor, needed: list[bool]) -> lis
     value, offset, mask, *rest = ctx.saved_tensors
     gate = rest[0] if ctx.gated else None
     *plain, softmax, implementation = ctx.arguments
-    if choose(str(implementation), *ctx.saved_tensors) == "native":
+    if choose(str(implementation), *ctx.saved_tensors, devices=NATIVE_DEVICES) == "native":
         found = torch.ops.internimage.dcnv3_backward(
             value, offset, mask, gate, gradient, *plain, softmax, needed
         )

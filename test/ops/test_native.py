@@ -1,9 +1,7 @@
 """The native kernels against the reference: geometries, types, threads, and calls that make no sense."""
 
 import ctypes
-import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,18 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.dcnv3_calls import c_call, draw_call, geometry_of
 
-from internimage_perception.cli.main import main
-from internimage_perception.ops import OperatorError, choice, dcnv3
+from internimage_perception.ops import choice, dcnv3
 from internimage_perception.ops.native import dcnv3_native, dcnv3_native_backward
 from internimage_perception.ops.native_library import (
     BF16,
     F16,
     F32,
     Array,
-    NativeError,
     Tensors,
     cpu_library,
-    search_path,
 )
 
 pytestmark = pytest.mark.skipif(
@@ -206,21 +201,6 @@ def test_runs_under_autocast():
     assert (mixed - exact).abs().max() < 0.03
 
 
-def test_the_environment_chooses(monkeypatch):
-    value = torch.zeros(1, dtype=torch.float32)
-    monkeypatch.setenv(choice.ENVIRONMENT, "reference")
-    assert choice.choose("auto", value) == "reference"
-    assert choice.choose("native", value) == "native"
-    monkeypatch.setenv(choice.ENVIRONMENT, "native")
-    with pytest.raises(NativeError, match="float16"):
-        choice.choose("auto", value.half())
-    monkeypatch.setenv(choice.ENVIRONMENT, "fast")
-    with pytest.raises(OperatorError, match="fast"):
-        choice.choose("auto", value)
-    monkeypatch.delenv(choice.ENVIRONMENT)
-    assert choice.choose("auto", value) == "native" and choice.choose("auto", value.half()) == "reference"
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_without_native_kernels_gradients_are_the_reference_s(monkeypatch, dtype):
     if dtype == torch.float32:
@@ -236,43 +216,6 @@ def test_without_native_kernels_gradients_are_the_reference_s(monkeypatch, dtype
     compiled = torch.compile(dcnv3, backend="aot_eager", fullgraph=True)
     compiled(value, *tensors[1:3], kernel_size=3, group=2, softmax=True).float().sum().backward()
     assert value.grad is not None and value.grad.abs().max() > 0
-
-
-def test_a_missing_library_is_explained(monkeypatch, tmp_path):
-    monkeypatch.setattr("internimage_perception.ops.native_library.search_path", lambda: [tmp_path])
-    cpu_library.cache_clear()
-    choice.missing.cache_clear()
-    try:
-        assert "cmake" in str(choice.missing()) and str(tmp_path) in str(choice.missing())
-        assert choice.choose("auto", torch.zeros(1)) == "reference"
-        (tmp_path / "libdcnv3_cpu.so").write_bytes(b"no library")
-        cpu_library.cache_clear()
-        with pytest.raises(NativeError, match="cannot be loaded"):
-            cpu_library()
-    finally:
-        monkeypatch.undo()
-        cpu_library.cache_clear()
-        choice.missing.cache_clear()
-
-
-def test_the_command_says_what_runs(capsys, monkeypatch):
-    assert main(["inspect", "ops", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["kind"] == "ops" and found["chosen"] == "native" and Path(found["library"]).is_file()
-    times = found["milliseconds"]["dcnv3"]
-    assert set(times) == {"reference", "native"}
-    assert all(0 < item["forward"] < item["backward"] for item in times.values())
-    monkeypatch.setenv(choice.ENVIRONMENT, "reference")
-    assert main(["inspect", "ops"]) == 0
-    text = capsys.readouterr().out
-    assert "reference (the environment asks for it)" in text and "native" in text
-
-
-def test_the_order_of_search(monkeypatch, tmp_path):
-    monkeypatch.setenv("INTERNIMAGE_PERCEPTION_LIBRARY_PATH", f"{tmp_path}/a:{tmp_path}/b")
-    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{tmp_path}/ros")
-    assert search_path()[:2] == [tmp_path / "a", tmp_path / "b"]
-    assert tmp_path / "ros" / "lib" in search_path()
 
 
 @pytest.mark.parametrize(
