@@ -10,13 +10,13 @@ option(DCNV3_HOST_CUDA "Build the CUDA kernels for the host, to test them withou
 
 set(dcnv3_inputs F32=float F16=f16 BF16=bf16)
 
-# Compiles src/${file} once per type of input and adds the objects to a library.
-function(dcnv3_add_cuda_kernels library file)
+# Compiles files once per type of input and adds the objects to a library.
+function(dcnv3_add_cuda_kernels library)
   foreach(input IN LISTS dcnv3_inputs)
     string(REGEX MATCH "^(.+)=(.+)$" unused "${input}")
     set(type "${CMAKE_MATCH_2}")
     string(TOLOWER "${CMAKE_MATCH_1}" name)
-    add_library(${library}_${name} OBJECT ${file})
+    add_library(${library}_${name} OBJECT ${ARGN})
     target_compile_definitions(${library}_${name} PRIVATE DCNV3_INPUT=${type} DCNV3_PASSES=passes_${name})
     target_link_libraries(${library}_${name} PRIVATE ${library}_options)
     target_sources(${library} PRIVATE $<TARGET_OBJECTS:${library}_${name}>)
@@ -66,9 +66,10 @@ if(DCNV3_CUDA)
     add_library(dcnv3_cuda_options INTERFACE)
     target_compile_features(dcnv3_cuda_options INTERFACE cuda_std_17)
     target_include_directories(dcnv3_cuda_options INTERFACE ${CMAKE_CURRENT_SOURCE_DIR}/include)
-    add_library(dcnv3_cuda SHARED src/cuda/entry.cu)
+    add_library(dcnv3_cuda SHARED src/cuda/entry.cu src/cuda/msda_entry.cu src/cuda/roi_align_entry.cu)
     target_include_directories(dcnv3_cuda PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>)
-    dcnv3_add_cuda_kernels(dcnv3_cuda src/cuda/kernels.cu)
+    dcnv3_add_cuda_kernels(dcnv3_cuda
+      src/cuda/kernels.cu src/cuda/msda_kernels.cu src/cuda/roi_align_kernels.cu)
   endif()
 endif()
 
@@ -79,8 +80,10 @@ if(DCNV3_HOST_CUDA)
     ${CMAKE_CURRENT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR}/src)
   target_compile_definitions(dcnv3_cuda_on_host_options INTERFACE DCNV3_ON_HOST)
   target_compile_options(dcnv3_cuda_on_host_options INTERFACE
-    -O1 -Wall -Wextra $<$<BOOL:${DCNV3_SANITIZE}>:-fsanitize=address,undefined -fno-sanitize-recover=all>)
+    -O1 -ffp-contract=off -Wall -Wextra $<$<BOOL:${DCNV3_SANITIZE}>:-fsanitize=address,undefined -fno-sanitize-recover=all>)
   target_link_options(dcnv3_cuda_on_host_options INTERFACE $<$<BOOL:${DCNV3_SANITIZE}>:-fsanitize=address,undefined>)
-  add_library(dcnv3_cuda_on_host SHARED src/host_shim/entry.cpp)
-  dcnv3_add_cuda_kernels(dcnv3_cuda_on_host src/host_shim/kernels.cpp)
+  add_library(dcnv3_cuda_on_host SHARED
+    src/host_shim/entry.cpp src/host_shim/msda_entry.cpp src/host_shim/roi_align_entry.cpp)
+  dcnv3_add_cuda_kernels(dcnv3_cuda_on_host
+    src/host_shim/kernels.cpp src/host_shim/msda_kernels.cpp src/host_shim/roi_align_kernels.cpp)
 endif()

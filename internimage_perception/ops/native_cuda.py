@@ -1,4 +1,4 @@
-"""DCNv3 by the CUDA kernels, on tensors; the C interface of `dcnv3/dcnv3_cuda.h`."""
+"""The library of CUDA kernels, and DCNv3 by them, on tensors; the C interface of `dcnv3/dcnv3_cuda.h`."""
 
 import ctypes
 import functools
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import torch
 
+from internimage_perception.ops import native_msda, native_roi_align
 from internimage_perception.ops.geometry import DCNv3Geometry
 from internimage_perception.ops.native_arrays import CUDA_TYPES, DCNv3Call
 from internimage_perception.ops.native_library import (
     Array,
+    NativeError,
     Params,
     Tensors,
     check,
@@ -19,7 +21,7 @@ from internimage_perception.ops.native_library import (
 )
 
 CUDA_LIBRARY = "libdcnv3_cuda.so"
-_STATUS_TEXT = "dcnv3_cuda_status_text"
+STATUS_TEXT = "dcnv3_cuda_status_text"
 
 
 @functools.cache
@@ -36,15 +38,29 @@ def cuda_library() -> ctypes.CDLL:
 
 def load(path: Path) -> ctypes.CDLL:
     """Load a build of the CUDA kernels and declare its functions. Raises NativeError."""
-    library = open_library(path, "dcnv3_cuda_abi_version", _STATUS_TEXT)
-    params, tensors = ctypes.POINTER(Params), ctypes.POINTER(Tensors)
-    library.dcnv3_forward_cuda.argtypes = (params, tensors, Array, ctypes.c_void_p)
-    library.dcnv3_backward_cuda_workspace.argtypes = (
-        params, tensors, tensors, ctypes.POINTER(ctypes.c_uint64),
-    )  # fmt: skip
-    library.dcnv3_backward_cuda.argtypes = (
-        params, tensors, Array, tensors, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p,
-    )  # fmt: skip
+    library = open_library(path, "dcnv3_cuda_abi_version", STATUS_TEXT)
+    operators: dict[str, tuple[type[ctypes.Structure], type[ctypes.Structure]]] = {
+        "dcnv3": (Params, Tensors),
+        "dcnv3_msda": (native_msda.Params, native_msda.Tensors),
+    }
+    size, memory, stream = ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p
+    pooling, boxes = ctypes.POINTER(native_roi_align.Params), ctypes.c_void_p
+    declared: dict[str, tuple[object, ...]] = {
+        "dcnv3_roi_align_forward_cuda_workspace": (pooling, ctypes.POINTER(size)),
+        "dcnv3_roi_align_forward_cuda": (pooling, Array, boxes, Array, memory, size, stream),
+        "dcnv3_roi_align_backward_cuda_workspace": (pooling, Array, ctypes.POINTER(size)),
+        "dcnv3_roi_align_backward_cuda": (pooling, Array, boxes, Array, memory, size, stream),
+    }
+    for name, structures in operators.items():
+        params, tensors = map(ctypes.POINTER, structures)
+        declared[f"{name}_forward_cuda"] = (params, tensors, Array, stream)
+        declared[f"{name}_backward_cuda_workspace"] = (params, tensors, tensors, ctypes.POINTER(size))
+        declared[f"{name}_backward_cuda"] = (params, tensors, Array, tensors, memory, size, stream)
+    try:
+        for name, arguments in declared.items():
+            getattr(library, name).argtypes = arguments
+    except AttributeError as error:
+        raise NativeError(f"{path} lacks operators of this package: {error}; build it anew") from error
     return library
 
 
@@ -78,11 +94,11 @@ def dcnv3_cuda(
     library = library or cuda_library()
     call = DCNv3Call(value, offset, mask, gate, geometry, CUDA_TYPES, softmax=softmax)
     output = call.output(out)
-    with _Place(value) as stream:
+    with Place(value) as stream:
         status = library.dcnv3_forward_cuda(
             ctypes.byref(call.params), ctypes.byref(call.tensors), call.array_of(output), stream
         )
-    check(library, status, "dcnv3 forward", _STATUS_TEXT)
+    check(library, status, "dcnv3 forward", STATUS_TEXT)
     return output
 
 
@@ -112,20 +128,45 @@ def dcnv3_cuda_backward(  # noqa: PLR0913 - the operator's own arguments
     )
     gradient = call.output_gradient(gradient)
     results, outputs = call.gradients(needed)
-    inputs = ctypes.byref(call.params), ctypes.byref(call.tensors)
-    size = ctypes.c_uint64()
-    status = library.dcnv3_backward_cuda_workspace(*inputs, ctypes.byref(outputs), ctypes.byref(size))
-    check(library, status, "dcnv3 backward", _STATUS_TEXT)
-    workspace = torch.empty(size.value, dtype=torch.uint8, device=value.device)
-    with _Place(value) as stream:
-        status = library.dcnv3_backward_cuda(
-            *inputs, call.array_of(gradient), ctypes.byref(outputs), workspace.data_ptr(), size.value, stream
-        )
-    check(library, status, "dcnv3 backward", _STATUS_TEXT)
+    status = run_backward(
+        library, "dcnv3", (call.params, call.tensors), call.array_of(gradient), outputs, value
+    )
+    check(library, status, "dcnv3 backward", STATUS_TEXT)
     return results
 
 
-class _Place:
+def run_backward(
+    library: ctypes.CDLL,
+    operator: str,
+    inputs: tuple[ctypes.Structure, ctypes.Structure],
+    gradient: Array,
+    outputs: ctypes.Structure,
+    place: torch.Tensor,
+) -> int:
+    """Call an operator's backward pass with the workspace it asks for; return its status.
+
+    Args:
+        library: of `load`.
+        operator: its functions' prefix, "dcnv3" or "dcnv3_msda".
+        inputs: the operator's parameters and tensors.
+        gradient: of the result.
+        outputs: where the gradients go, a structure like that of the tensors.
+        place: a tensor on the device of all.
+    """
+    workspace_size = getattr(library, f"{operator}_backward_cuda_workspace")
+    references, size = tuple(map(ctypes.byref, inputs)), ctypes.c_uint64()
+    status = int(workspace_size(*references, ctypes.byref(outputs), ctypes.byref(size)))
+    if status:
+        return status
+    workspace = torch.empty(size.value, dtype=torch.uint8, device=place.device)
+    backward = getattr(library, f"{operator}_backward_cuda")
+    with Place(place) as stream:
+        return int(
+            backward(*references, gradient, ctypes.byref(outputs), workspace.data_ptr(), size.value, stream)
+        )
+
+
+class Place:
     """Makes a tensor's GPU the current one, and gives its current stream; nothing on a CPU."""
 
     def __init__(self, tensor: torch.Tensor) -> None:

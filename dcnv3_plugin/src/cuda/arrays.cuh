@@ -38,6 +38,25 @@ DCNV3_DEVICE void store(const float (&from)[L], T* to) {
   }
 }
 
+// Adds `weight` times the channels at `from`.
+template <typename T, int L>
+DCNV3_DEVICE void add_scaled(const T* from, float weight, float (&sum)[L]) {
+  float values[L];
+  load<T, L>(from, values);
+  DCNV3_UNROLL
+  for (int l = 0; l < L; ++l) sum[l] += values[l] * weight;
+}
+
+// Sum over the channels at `from` of each times its gradient.
+template <typename T, int L>
+DCNV3_DEVICE float dot(const T* from, const float (&gradient)[L]) {
+  float values[L], sum = 0;
+  load<T, L>(from, values);
+  DCNV3_UNROLL
+  for (int l = 0; l < L; ++l) sum += values[l] * gradient[l];
+  return sum;
+}
+
 // Offsets, masks and gates: each read once per sample, so a test of the type costs nothing beside the memory.
 DCNV3_DEVICE float read(const dcnv3_array& array, std::int64_t at) {
   if (array.type == DCNV3_F32) return static_cast<const float*>(array.data)[at];

@@ -3,26 +3,10 @@
 #pragma once
 
 #include "samples.cuh"
-#include "sums.cuh"
+#include "workspace.cuh"
 
 namespace dcnv3 {
 namespace cuda {
-
-enum Part { kInput = 1, kSamples = 2, kBound = 4 };
-
-// Slope of the weight of the first (second) neighbour with the position. At pixel centres, where every sample of
-// a fresh layer lies, it is the derivative to the right, as in the operator's publication.
-DCNV3_DEVICE float first_slope(float d) { return d > -1 && d < 0 ? 1.0f : (d >= 0 && d < 1 ? -1.0f : 0.0f); }
-DCNV3_DEVICE float second_slope(float d) { return d >= -1 && d < 0 ? 1.0f : (d >= 0 && d < 1 ? -1.0f : 0.0f); }
-
-template <typename T, int L>
-DCNV3_DEVICE float dot(const T* from, const float (&gradient)[L]) {
-  float values[L], sum = 0;
-  load<T, L>(from, values);
-  DCNV3_UNROLL
-  for (int l = 0; l < L; ++l) sum += values[l] * gradient[l];
-  return sum;
-}
 
 template <typename T, int LANES, int CHANNELS, int POINTS>
 struct Backward {
@@ -80,7 +64,7 @@ struct Backward {
     stage_softmax<POINTS>(block, g, tile.units, mask_of);
     stage_samples<POINTS>(block, g, tile.units, mask_of, [&](int s, const Sample& sample) {
       samples[s] = sample;
-      if (weights != nullptr) weights[s] = corners_of(g, sample, sample.mask);
+      if (weights != nullptr) weights[s] = corners_of(g.map, sample, sample.mask);
     });
 
     if ((args.parts & kBound) != 0) bound(args, block, tile);
@@ -198,17 +182,11 @@ struct Backward {
         }
         const int s = u * points + from + i;
         Sample& sample = tile.samples[s];
-        const Sides side = sides_of(g, sample);
-        // 0, or not a number where the position is none.
-        const float unknown = (sample.x - sample.x) + (sample.y - sample.y);
-        const float sx0 = first_slope(sample.x), sx1 = second_slope(sample.x - 1) * g.second_x;
-        const float sy0 = first_slope(sample.y), sy1 = second_slope(sample.y - 1) * g.second_y;
-        const float upper = side.left * d.w00 + side.right * d.w01, lower = side.left * d.w10 + side.right * d.w11;
-        const float across = side.top * (sx0 * d.w00 + sx1 * d.w01) + side.bottom * (sx0 * d.w10 + sx1 * d.w11);
+        const Blend blended = blend(g.map, sample, d);
         const float factor = sample.mask * g.scale * tile.units[u].keep;
-        tile.along[s] = side.top * upper + side.bottom * lower;
-        sample.x = factor * across + unknown;
-        sample.y = factor * (sy0 * upper + sy1 * lower) + unknown;
+        tile.along[s] = blended.value;
+        sample.x = factor * blended.x;
+        sample.y = factor * blended.y;
       }
     });
   }

@@ -38,6 +38,10 @@ DCNV3_DEVICE void from_float(float v, float& to) { to = v; }
 DCNV3_DEVICE void from_float(float v, f16& to) { to = __float2half_rn(v); }
 DCNV3_DEVICE void from_float(float v, bf16& to) { to = __float2bfloat16_rn(v); }
 
+// Rounded by themselves, never part of a fused multiply-add.
+DCNV3_DEVICE double unfused_add(double a, double b) { return __dadd_rn(a, b); }
+DCNV3_DEVICE double unfused_multiply(double a, double b) { return __dmul_rn(a, b); }
+
 // 16 bytes at once; both addresses are multiples of 16.
 DCNV3_DEVICE void copy16(void* to, const void* from) { *static_cast<uint4*>(to) = *static_cast<const uint4*>(from); }
 

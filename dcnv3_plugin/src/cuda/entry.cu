@@ -1,15 +1,12 @@
 // The C interface of the CUDA kernels: checks, then the kernels of the input's type.
 #include <cmath>
-#include <initializer_list>
 
 #include "call.h"
+#include "checks.h"
 
 namespace dcnv3 {
 namespace cuda {
 namespace {
-
-bool is_known(std::int32_t type) { return type == DCNV3_F32 || type == DCNV3_F16 || type == DCNV3_BF16; }
-bool is_aligned(const void* data) { return reinterpret_cast<std::uintptr_t>(data) % 16 == 0; }
 
 // Output size along one axis; below 1 where there is none.
 std::int64_t output_size(std::int64_t size, std::int64_t pad, std::int64_t dilation, std::int64_t kernel,
@@ -29,8 +26,9 @@ int check(const dcnv3_params& p, const dcnv3_tensors& tensors) {
   if ((p.flags & DCNV3_REMOVE_CENTER) != 0 && (taps % 2 == 0 || taps == 1)) return DCNV3_BAD_ARGUMENT;
   if (tensors.gate.data != nullptr && (p.height != out_height || p.width != out_width)) return DCNV3_BAD_ARGUMENT;
   // Positions are whole numbers of 32 bits inside one map; arrays may be larger.
-  constexpr std::int64_t kMost = 0x7fffffff;
-  if (taps > DCNV3_CUDA_MAX_POINTS || p.height > kMost / p.width || out_height > kMost / out_width ||
+  constexpr std::int64_t kMost = kMostPixels;
+  if (taps > DCNV3_CUDA_MAX_POINTS || p.height > kLongestSide || p.width > kLongestSide ||
+      p.height > kMost / p.width || out_height > kMost / out_width ||
       p.group_channels > kMost / p.group || std::int64_t{p.dilation_h} * p.kernel_h > kMost ||
       std::int64_t{p.dilation_w} * p.kernel_w > kMost)
     return DCNV3_UNSUPPORTED;
@@ -41,7 +39,6 @@ int check(const dcnv3_params& p, const dcnv3_tensors& tensors) {
 
 Geometry geometry_of(const dcnv3_params& p, const dcnv3_tensors& tensors) {
   Geometry g{};
-  const bool wide = p.width > 1, high = p.height > 1;
   g.input = tensors.input.data;
   g.offset = tensors.offset;
   g.mask = tensors.mask;
@@ -54,10 +51,9 @@ Geometry geometry_of(const dcnv3_params& p, const dcnv3_tensors& tensors) {
   g.pad_h = p.pad_h;
   g.pad_w = p.pad_w;
   g.pixel = std::int64_t{p.group} * p.group_channels;
-  g.right = wide ? g.pixel : 0;
-  g.down = high ? g.pixel * p.width : 0;
-  g.height = static_cast<int>(p.height);
-  g.width = static_cast<int>(p.width);
+  g.right = p.width > 1 ? g.pixel : 0;
+  g.down = p.height > 1 ? g.pixel * p.width : 0;
+  g.map = field_of(static_cast<int>(p.width), static_cast<int>(p.height));
   g.group = p.group;
   g.channels = p.group_channels;
   g.kernel_h = p.kernel_h;
@@ -70,10 +66,6 @@ Geometry geometry_of(const dcnv3_params& p, const dcnv3_tensors& tensors) {
   g.points = p.kernel_h * p.kernel_w - (removes ? 1 : 0);
   g.softmax = (p.flags & DCNV3_SOFTMAX_MASK) != 0;
   g.scale = static_cast<float>(p.offset_scale);
-  g.last_x = static_cast<float>(wide ? p.width - 2 : 0);
-  g.last_y = static_cast<float>(high ? p.height - 2 : 0);
-  g.second_x = wide ? 1.0f : 0.0f;
-  g.second_y = high ? 1.0f : 0.0f;
   return g;
 }
 
@@ -101,17 +93,14 @@ int take_arrays(const dcnv3_tensors& tensors, const dcnv3_array& output, void* s
 
 int take_gradients(const dcnv3_tensors& tensors, const dcnv3_tensors* grad, Call& call) {
   if (grad == nullptr || (grad->gate.data != nullptr && tensors.gate.data == nullptr)) return DCNV3_BAD_ARGUMENT;
-  const dcnv3_array* pairs[][2] = {{&grad->input, &tensors.input}, {&grad->offset, &tensors.offset},
-                                   {&grad->mask, &tensors.mask}, {&grad->gate, &tensors.gate}};
-  for (const auto& pair : pairs)
-    if (pair[0]->data != nullptr && pair[0]->type != pair[1]->type) return DCNV3_BAD_ARGUMENT;
+  if (!types_agree({{&grad->input, &tensors.input}, {&grad->offset, &tensors.offset}, {&grad->mask, &tensors.mask},
+                    {&grad->gate, &tensors.gate}}))
+    return DCNV3_BAD_ARGUMENT;
   call.gradients = *grad;
   return DCNV3_OK;
 }
 
-const Passes& passes_of(std::int32_t type) {
-  return type == DCNV3_F32 ? passes_f32 : (type == DCNV3_F16 ? passes_f16 : passes_bf16);
-}
+const Passes& passes_of(std::int32_t type) { return by_type(type, passes_f32, passes_f16, passes_bf16); }
 
 }  // namespace
 }  // namespace cuda
@@ -126,7 +115,8 @@ const char* dcnv3_cuda_status_text(int status) {
     case DCNV3_OK: return "no error";
     case DCNV3_BAD_ARGUMENT: return "a size, a pointer or a flag makes no sense, or the sizes do not fit together";
     case DCNV3_UNSUPPORTED:
-      return "not built in: a type other than float32, float16 and bfloat16, too many points or too large a map";
+      return "not built in: a type other than float32, float16 and bfloat16, too many points or levels, or a map that "
+             "is too large";
     case DCNV3_OUT_OF_MEMORY: return "the workspace is too small";
     case DCNV3_DEVICE_ERROR: return dcnv3::cuda::device_text();
     default: return "unknown status";
@@ -147,7 +137,7 @@ int dcnv3_backward_cuda_workspace(const dcnv3_params* params, const dcnv3_tensor
   int status = dcnv3::cuda::prepare(params, tensors, call);
   if (status == DCNV3_OK) status = dcnv3::cuda::take_gradients(*tensors, grad, call);
   if (status == DCNV3_OK && bytes == nullptr) status = DCNV3_BAD_ARGUMENT;
-  if (status == DCNV3_OK) *bytes = dcnv3::cuda::Workspace(call).bytes();
+  if (status == DCNV3_OK) *bytes = dcnv3::cuda::workspace_of(call).bytes();
   return status;
 }
 
@@ -158,9 +148,8 @@ int dcnv3_backward_cuda(const dcnv3_params* params, const dcnv3_tensors* tensors
   if (status == DCNV3_OK) status = dcnv3::cuda::take_arrays(*tensors, grad_output, stream, call);
   if (status == DCNV3_OK) status = dcnv3::cuda::take_gradients(*tensors, grad, call);
   if (status != DCNV3_OK || call.g.batch == 0) return status;
-  const std::uint64_t wanted = dcnv3::cuda::Workspace(call).bytes();
-  if (wanted > workspace_bytes) return DCNV3_OUT_OF_MEMORY;
-  if (wanted > 0 && (workspace == nullptr || !dcnv3::cuda::is_aligned(workspace))) return DCNV3_BAD_ARGUMENT;
+  status = dcnv3::cuda::check_workspace(dcnv3::cuda::workspace_of(call).bytes(), workspace, workspace_bytes);
+  if (status != DCNV3_OK) return status;
   call.workspace = workspace;
   return dcnv3::cuda::passes_of(grad_output.type).backward(call);
 }

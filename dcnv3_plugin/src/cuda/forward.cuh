@@ -7,15 +7,6 @@
 namespace dcnv3 {
 namespace cuda {
 
-// Adds `weight` times the channels at `from`.
-template <typename T, int L>
-DCNV3_DEVICE void add_scaled(const T* from, float weight, float (&sum)[L]) {
-  float values[L];
-  load<T, L>(from, values);
-  DCNV3_UNROLL
-  for (int l = 0; l < L; ++l) sum[l] += values[l] * weight;
-}
-
 // LANES channels per thread; CHANNELS and POINTS of a group, 0: known at run time.
 template <typename T, int LANES, int CHANNELS, int POINTS>
 struct Forward {
@@ -43,7 +34,7 @@ struct Forward {
     stage_units(block, g, units);
     stage_softmax<POINTS>(block, g, units, mask_of);
     stage_samples<POINTS>(block, g, units, mask_of, [&](int s, const Sample& sample) {
-      weights[s] = corners_of(g, sample, sample.mask);
+      weights[s] = corners_of(g.map, sample, sample.mask);
       first[s] = sample.first;
     });
 

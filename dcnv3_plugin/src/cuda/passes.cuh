@@ -6,6 +6,7 @@
 #include "backward.cuh"
 #include "call.h"
 #include "forward.cuh"
+#include "plan.cuh"
 
 namespace dcnv3 {
 namespace cuda {
@@ -14,11 +15,6 @@ namespace cuda {
 constexpr int kMostSamples = DCNV3_CUDA_MAX_POINTS;
 // Groups of a tile: a run of offsets and masks long enough to be read in whole sectors.
 constexpr int kMostGroups = 8;
-// With fewer blocks than this, blocks are made smaller: the largest GPUs have about half as many multiprocessors.
-constexpr std::int64_t kFewBlocks = 264;
-constexpr int kLeastThreads = 64;
-
-inline std::int64_t tiles(std::int64_t size, std::int64_t tile) { return (size + tile - 1) / tile; }
 
 // Fits a tile to `threads`, of which `per_unit` share a unit; returns the number of blocks.
 inline std::int64_t fit_tile(Geometry& g, int threads, int per_unit) {
@@ -35,11 +31,6 @@ inline std::int64_t fit_tile(Geometry& g, int threads, int per_unit) {
   g.rows = tiles(g.out_height, g.tile_height);
   return g.batch * g.columns * g.rows * g.group_tiles;
 }
-
-struct Plan {
-  int threads;
-  std::int64_t blocks;
-};
 
 inline Plan make_plan(Geometry& g, int threads, int per_unit) {
   Plan plan = {threads, fit_tile(g, threads, per_unit)};
@@ -72,8 +63,7 @@ struct BackwardPass {
   static int run(const Call& call) {
     using Kernel = Backward<T, LANES, CHANNELS, POINTS>;
     const Stream stream = static_cast<Stream>(call.stream);
-    const Workspace work(call);
-    T* result = static_cast<T*>(call.gradients.input.data);
+    const Workspace work = workspace_of(call);
     typename Kernel::Args args{};
     args.g = call.g;
     args.gradient = static_cast<const T*>(call.output.data);
@@ -85,28 +75,10 @@ struct BackwardPass {
     const Plan plan = make_plan(args.g, Kernel::kThreads, args.share);
     const bool wants_samples =
         args.offset.data != nullptr || args.mask.data != nullptr || args.gate.data != nullptr;
-    const int samples = wants_samples ? kSamples : 0;
-
-    if (result == nullptr) {
-      args.parts = samples;
-      return samples != 0 ? launch_planned<Kernel>(args, plan, stream) : DCNV3_OK;
-    }
-    int status = work.bytes() > 0 ? fill_zero(call.workspace, work.bytes(), stream)
-                                  : fill_zero(result, work.numbers() * sizeof(T), stream);
-    if (status != DCNV3_OK) return status;
-    if (call.deterministic) {
-      args.parts = kBound | samples;
-      status = launch_planned<Kernel>(args, plan, stream);
-      if (status != DCNV3_OK) return status;
-      args.parts = kInput;
-    } else {
-      args.parts = kInput | samples;
-    }
-    status = launch_planned<Kernel>(args, plan, stream);
-    if (status != DCNV3_OK || work.bytes() == 0) return status;
-    const std::int64_t wanted = tiles(work.numbers(), 4 * Finish<T>::kThreads), most = 1 << 16;
-    const typename Finish<T>::Args last{args.sums, result, work.numbers(), wanted < most ? wanted : most};
-    return launch<Finish<T>>(last, last.blocks, Finish<T>::kThreads, 0, stream);
+    return run_parts<T>(work, wants_samples ? kSamples : 0, stream, [&](int parts) {
+      args.parts = parts;
+      return launch_planned<Kernel>(args, plan, stream);
+    });
   }
 };
 

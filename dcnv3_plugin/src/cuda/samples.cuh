@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "arrays.cuh"
+#include "bilinear.cuh"
 
 namespace dcnv3 {
 namespace cuda {
@@ -18,14 +19,12 @@ struct Geometry {
   std::int64_t batch, out_height, out_width;
   std::int64_t stride_h, stride_w, pad_h, pad_w;
   std::int64_t pixel, right, down;  // steps in the input, in numbers; 0 where a map has but one column or row
-  int height, width;
+  Field map;  // of the input
   int group, channels, points;
   int kernel_h, kernel_w, dilation_h, dilation_w, center_y, center_x;
   int removed;  // the tap that is no point, or -1
   int softmax;
   float scale;
-  float last_x, last_y;      // the last column and row a sample's first pixel may lie in
-  float second_x, second_y;  // 0 where a map has but one column or row, else 1
   int tile_groups, tile_width, tile_height;
   int group_tiles;
   std::int64_t columns, rows;  // tiles in one image
@@ -50,42 +49,9 @@ struct Unit {
   float keep;  // 1 - gate
 };
 
-// A sample between columns and rows that are always inside the map: (x, y) is the position from the first of them,
-// from -1 to 2, or not a number. A weight falls linearly to 0 at a distance of one pixel, so zeros around the map
-// need no test.
-struct alignas(16) Sample {
-  int first;  // number of the upper left pixel
-  float x, y, mask;
-};
-
-// Weights of a sample's four pixels, or sums over channels of gradient times each of them.
-struct alignas(16) Corners {
-  float w00, w01, w10, w11;
-};
-
-// A NaN stays one.
-DCNV3_DEVICE float hat(float distance) {
-  const float w = 1 - fabsf(distance);
-  return w < 0 ? 0.0f : w;
-}
-
-struct Sides {
-  float left, right, top, bottom;
-};
-
-DCNV3_DEVICE Sides sides_of(const Geometry& g, const Sample& s) {
-  return {hat(s.x), hat(s.x - 1) * g.second_x, hat(s.y), hat(s.y - 1) * g.second_y};
-}
-
-DCNV3_DEVICE Corners corners_of(const Geometry& g, const Sample& s, float factor) {
-  const Sides side = sides_of(g, s);
-  const float top = side.top * factor, bottom = side.bottom * factor;
-  return {top * side.left, top * side.right, bottom * side.left, bottom * side.right};
-}
-
 // First number of the image that a block works on.
 DCNV3_DEVICE std::int64_t image_of(const Geometry& g, std::int64_t block) {
-  return block / (g.group_tiles * g.columns * g.rows) * g.height * g.width * g.pixel;
+  return block / (g.group_tiles * g.columns * g.rows) * g.map.height * g.map.width * g.pixel;
 }
 
 DCNV3_DEVICE void stage_units(const Block& block, const Geometry& g, Unit* units) {
@@ -146,20 +112,7 @@ DCNV3_DEVICE Sample locate(const Geometry& g, const Unit& unit, int k) {
   const float grid_y = static_cast<float>(row * g.dilation_h - g.center_y) * g.scale;
   const float x = unit.x + (grid_x + g.scale * read(g.offset, at));
   const float y = unit.y + (grid_y + g.scale * read(g.offset, at + 1));
-  // Comparisons with NaN are false: a NaN gets a pixel inside the map.
-  const float width = static_cast<float>(g.width), height = static_cast<float>(g.height);
-  float px = x > -1 ? x : -1.0f, py = y > -1 ? y : -1.0f;
-  px = px < width ? px : width;
-  py = py < height ? py : height;
-  float fx = floorf(px), fy = floorf(py);
-  fx = fx > 0 ? (fx < g.last_x ? fx : g.last_x) : 0.0f;
-  fy = fy > 0 ? (fy < g.last_y ? fy : g.last_y) : 0.0f;
-  Sample s;
-  s.first = static_cast<int>(fy) * g.width + static_cast<int>(fx);
-  s.x = x == x ? px - fx : x;
-  s.y = y == y ? py - fy : y;
-  s.mask = 0;
-  return s;
+  return sample_at(g.map, x, y);
 }
 
 // Calls `put(s, sample)` for every sample of the tile.

@@ -13,7 +13,8 @@
 namespace dcnv3 {
 namespace cuda {
 
-DCNV3_DEVICE bool is_finite(float v) { return v - v == 0; }
+template <typename A>
+DCNV3_DEVICE bool is_finite(A v) { return v - v == 0; }
 DCNV3_DEVICE float most_finite() { return 3.402823466e38f; }
 
 // The larger of `a` and |b|; what is not finite does not count.

@@ -65,6 +65,10 @@ inline void from_float(float v, f16& to) {
   to.bits = sign | bits;
 }
 
+// Rounded by themselves: the host's build forbids fused multiply-adds everywhere.
+inline double unfused_add(double a, double b) { return a + b; }
+inline double unfused_multiply(double a, double b) { return a * b; }
+
 inline void copy16(void* to, const void* from) { std::memcpy(to, from, 16); }
 
 // How threads and blocks follow each other: 0 as they are counted, 1 backwards, 2 scrambled.

@@ -1,0 +1,51 @@
+// What the C interfaces of all operators check alike, and how they choose the kernels of a type.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+
+#include "dcnv3/dcnv3.h"
+
+namespace dcnv3 {
+namespace cuda {
+
+// Sizes must be exact in float32, in which positions are computed.
+constexpr std::int64_t kLongestSide = 1 << 24;
+constexpr std::int64_t kMostPixels = 0x7fffffff;
+
+inline bool is_known(std::int32_t type) { return type == DCNV3_F32 || type == DCNV3_F16 || type == DCNV3_BF16; }
+inline bool is_aligned(const void* data) { return reinterpret_cast<std::uintptr_t>(data) % 16 == 0; }
+
+// Whether an array of these sizes, none below 0, has a number of bytes of 64 bits.
+inline bool fits(std::initializer_list<std::int64_t> sizes) {
+  std::int64_t room = std::int64_t{1} << 59;
+  for (const std::int64_t size : sizes) {
+    if (size == 0) return true;
+    room /= size;
+  }
+  return room > 0;
+}
+
+// Whether each gradient that is wanted has the type of the array it belongs to.
+struct Pair {
+  const dcnv3_array *gradient, *array;
+};
+inline bool types_agree(std::initializer_list<Pair> pairs) {
+  for (const Pair& pair : pairs)
+    if (pair.gradient->data != nullptr && pair.gradient->type != pair.array->type) return false;
+  return true;
+}
+
+inline int check_workspace(std::uint64_t wanted, const void* workspace, std::uint64_t bytes) {
+  if (wanted > bytes) return DCNV3_OUT_OF_MEMORY;
+  return wanted > 0 && (workspace == nullptr || !is_aligned(workspace)) ? DCNV3_BAD_ARGUMENT : DCNV3_OK;
+}
+
+// Of three tables of kernels, that of a known type.
+template <typename Passes>
+const Passes& by_type(std::int32_t type, const Passes& f32, const Passes& f16, const Passes& bf16) {
+  return type == DCNV3_F32 ? f32 : (type == DCNV3_F16 ? f16 : bf16);
+}
+
+}  // namespace cuda
+}  // namespace dcnv3
