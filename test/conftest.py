@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import internimage_perception
 from internimage_perception.inference.bundle import (
@@ -19,6 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "test" / "golden"
 
 pytest_plugins = ["skips_plugin"]
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # One package from two folders: the modules are in the source tree, the generated messages in the install
 # space. Which of them Python finds first depends on how pytest was started.

@@ -3,18 +3,25 @@
 from internimage_perception.geometry.camera import CameraModel, CameraParameterError
 from internimage_perception.geometry.camera_info import camera_from_info
 from internimage_perception.geometry.camera_registry import camera_from_dict, register_camera_model
-from internimage_perception.geometry.kannala_brandt import KannalaBrandtCamera
+from internimage_perception.geometry.double_sphere import DoubleSphereCamera
+from internimage_perception.geometry.extended_unified import EucmCamera
+from internimage_perception.geometry.fisheye import KannalaBrandtCamera, WoodScapeCamera
 from internimage_perception.geometry.pinhole import PinholeCamera
 from internimage_perception.geometry.rig import Rig
 from internimage_perception.geometry.rig_camera import RigCamera
+from internimage_perception.geometry.unified import MeiCamera
 
 __all__ = [
     "CameraModel",
     "CameraParameterError",
+    "DoubleSphereCamera",
+    "EucmCamera",
     "KannalaBrandtCamera",
+    "MeiCamera",
     "PinholeCamera",
     "Rig",
     "RigCamera",
+    "WoodScapeCamera",
     "camera_from_dict",
     "camera_from_info",
     "register_camera_model",

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from internimage_perception.errors import CalibrationError
 from internimage_perception.geometry.camera import CameraModel
-from internimage_perception.geometry.kannala_brandt import KannalaBrandtCamera
+from internimage_perception.geometry.fisheye import KannalaBrandtCamera
 from internimage_perception.geometry.pinhole import PinholeCamera
 
 # Literal strings: older distortion_models.hpp lack EQUIDISTANT; calibrators of ROS 1 Melodic wrote "fisheye".

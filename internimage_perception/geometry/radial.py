@@ -14,16 +14,18 @@ _EPSILON = float(np.finfo(np.float64).eps)
 
 
 class RadialCurve:
-    """The odd function f(s) = s N(s^2) / D(s^2) on [0, limit], where it rises, and its inverse.
+    """The function f(s) = s N(t) / D(t), t = s^2, on [0, limit], where it rises, and its inverse.
 
-    Kannala-Brandt lenses use it with s = theta, pinhole lenses with s = tan(theta). The caller chooses
-    `limit` at or before the first fold, see `fold_limit`.
+    Kannala-Brandt lenses use it with s = theta, pinhole lenses with s = tan(theta); WoodScape's, which have
+    even powers of theta too, with t = s. The caller chooses `limit` at or before the first fold, see
+    `fold_limit`.
 
     Args:
-        numerator: coefficients of N in ascending powers of s^2.
-        denominator: coefficients of D in ascending powers of s^2.
+        numerator: coefficients of N in ascending powers of t.
+        denominator: coefficients of D in ascending powers of t.
         limit: end of the interval, finite.
         tangent_knots: space the inverse's lookup by angle, s = tan(angle), so that it reaches far out.
+        odd: t is s^2; else s.
     """
 
     def __init__(
@@ -33,11 +35,13 @@ class RadialCurve:
         limit: float,
         *,
         tangent_knots: bool = False,
+        odd: bool = True,
     ) -> None:
         self.limit = limit
+        self._odd = odd
         self._numerator = _trimmed(numerator)
         self._denominator = _trimmed(denominator)
-        self._slope_numerator = _trimmed(slope_numerator(numerator, denominator))
+        self._slope_numerator = _trimmed(slope_numerator(numerator, denominator, odd=odd))
         self._knots = np.linspace(0.0, np.arctan(limit) if tangent_knots else limit, _KNOTS)
         if tangent_knots:
             np.tan(self._knots, out=self._knots)
@@ -46,24 +50,24 @@ class RadialCurve:
         self._values = np.maximum.accumulate(self.value(self._knots))
         self.end_value = float(self._values[-1])
 
-    def ratio(self, squared: Floats) -> Floats:
-        """Return f(s) / s for `squared` = s^2."""
-        result = _horner(self._numerator, squared)
+    def ratio(self, t: Floats) -> Floats:
+        """Return f(s) / s."""
+        result = _horner(self._numerator, t)
         if len(self._denominator) > 1:
-            result /= _horner(self._denominator, squared)
+            result /= _horner(self._denominator, t)
         return result
 
     def value(self, s: Floats) -> Floats:
         """Return f(s)."""
-        result = self.ratio(s * s)
+        result = self.ratio(s * s if self._odd else s)
         result *= s
         return result
 
-    def slope(self, squared: Floats) -> Floats:
-        """Return df/ds for `squared` = s^2."""
-        result = _horner(self._slope_numerator, squared)
+    def slope(self, t: Floats) -> Floats:
+        """Return df/ds."""
+        result = _horner(self._slope_numerator, t)
         if len(self._denominator) > 1:
-            result /= np.square(_horner(self._denominator, squared))
+            result /= np.square(_horner(self._denominator, t))
         return result
 
     def inverse(self, values: Floats) -> Floats:
@@ -93,11 +97,11 @@ class RadialCurve:
 
     def _newton(self, s: Floats, values: Floats) -> Floats:
         """Improve `s` in place by one Newton step and return the step."""
-        squared = s * s
-        step = self.ratio(squared)
+        t = s * s if self._odd else s
+        step = self.ratio(t)
         step *= s
         step -= values
-        step /= self.slope(squared)
+        step /= self.slope(t)
         s -= step
         return step
 
@@ -110,7 +114,7 @@ class RadialCurve:
             low = np.where(error < 0.0, s, low)
             high = np.where(error > 0.0, s, high)
             with np.errstate(divide="ignore", invalid="ignore"):
-                trial = s - error / self.slope(s * s)
+                trial = s - error / self.slope(s * s if self._odd else s)
             improved = np.where((trial > low) & (trial < high), trial, 0.5 * (low + high))
             improved = np.where(error == 0.0, s, improved)
             step = np.abs(improved - s)
@@ -122,28 +126,39 @@ class RadialCurve:
 
 @lru_cache(maxsize=64)
 def radial_curve(
-    numerator: tuple[float, ...], denominator: tuple[float, ...], limit: float, *, tangent_knots: bool = False
+    numerator: tuple[float, ...],
+    denominator: tuple[float, ...],
+    limit: float,
+    *,
+    tangent_knots: bool = False,
+    odd: bool = True,
 ) -> RadialCurve:
     """Return a shared `RadialCurve`: resized and cropped copies of a camera need the same one."""
-    return RadialCurve(numerator, denominator, limit, tangent_knots=tangent_knots)
+    return RadialCurve(numerator, denominator, limit, tangent_knots=tangent_knots, odd=odd)
 
 
 @lru_cache(maxsize=256)
-def fold_limit(numerator: tuple[float, ...], denominator: tuple[float, ...], end: float) -> float:
-    """Return the largest s <= `end` such that f(s) = s N(s^2)/D(s^2) rises on [0, s] without a pole."""
-    roots = positive_roots(slope_numerator(numerator, denominator), end * end)
-    poles = positive_roots(denominator, end * end)
-    limit = min(roots[0] ** 0.5 if roots else end, end)
+def fold_limit(
+    numerator: tuple[float, ...], denominator: tuple[float, ...], end: float, *, odd: bool = True
+) -> float:
+    """Return the largest s <= `end` such that a `RadialCurve` rises on [0, s] without a pole."""
+    power = 2 if odd else 1
+    roots = positive_roots(slope_numerator(numerator, denominator, odd=odd), end**power)
+    poles = positive_roots(denominator, end**power)
+    limit = min(roots[0] ** (1 / power) if roots else end, end)
     # The profile runs to infinity at a pole: stop just before it.
-    return min(limit, poles[0] ** 0.5 * (1.0 - 1e-9)) if poles else limit
+    return min(limit, poles[0] ** (1 / power) * (1.0 - 1e-9)) if poles else limit
 
 
-def slope_numerator(numerator: Sequence[float], denominator: Sequence[float]) -> tuple[float, ...]:
-    """Return the polynomial P in t = s^2 with df/ds = P(t) / D(t)^2: P = N D + 2 t (N' D - N D')."""
+def slope_numerator(
+    numerator: Sequence[float], denominator: Sequence[float], *, odd: bool = True
+) -> tuple[float, ...]:
+    """Return the polynomial P in t with df/ds = P(t) / D(t)^2: P = N D + p t (N' D - N D') for t = s^p."""
     n, d = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     # t * derivative keeps the length: coefficient i is multiplied by i.
     weighted_n, weighted_d = n * np.arange(n.size), d * np.arange(d.size)
-    product = np.convolve(n, d) + 2.0 * (np.convolve(weighted_n, d) - np.convolve(n, weighted_d))
+    power = 2.0 if odd else 1.0
+    product = np.convolve(n, d) + power * (np.convolve(weighted_n, d) - np.convolve(n, weighted_d))
     return tuple(product.tolist())
 
 

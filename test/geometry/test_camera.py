@@ -17,8 +17,12 @@ from internimage_perception.errors import CalibrationError
 from internimage_perception.geometry import (
     CameraModel,
     CameraParameterError,
+    DoubleSphereCamera,
+    EucmCamera,
     KannalaBrandtCamera,
+    MeiCamera,
     PinholeCamera,
+    WoodScapeCamera,
     camera_from_dict,
     register_camera_model,
 )
@@ -27,8 +31,14 @@ SIZE = {"width": 640, "height": 480, "fx": 200.0, "fy": 201.5, "cx": 318.7, "cy"
 FISHEYE = KannalaBrandtCamera(**SIZE, d=(0.045, -0.012, 0.0035, -0.0006), theta_max=math.radians(95))
 PINHOLE = PinholeCamera(**SIZE, d=(-0.3, 0.1, 1e-3, -5e-4, 0.02))
 RATIONAL = PinholeCamera(**SIZE, d=(8.1, 3.4, 1e-3, -5e-4, 0.14, 8.4, 6.1, 1.1), theta_max=0.7123456789012345)
+MEI = MeiCamera(**SIZE, xi=2.2, d=(0.017, 1.6, 4e-4, 2e-4), theta_max=1.6)
+EUCM = EucmCamera(**SIZE, alpha=0.6, beta=1.1)
+DOUBLE_SPHERE = DoubleSphereCamera(**SIZE, xi=-0.2, alpha=0.59)
+WOODSCAPE = WoodScapeCamera(**SIZE, d=(-0.09, 0.14, -0.08))
 CAMERAS = pytest.mark.parametrize(
-    "camera", [FISHEYE, PINHOLE, RATIONAL], ids=["fisheye", "pinhole", "rational"]
+    "camera",
+    [FISHEYE, PINHOLE, RATIONAL, MEI, EUCM, DOUBLE_SPHERE, WOODSCAPE],
+    ids=lambda camera: camera.model,
 )
 POINTS = np.random.default_rng(3).normal((0.0, 0.0, 1.0), size=(200, 3))
 
