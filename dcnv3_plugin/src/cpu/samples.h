@@ -22,8 +22,8 @@ class Tile {
   explicit Tile(const Call& call)
       : first(tile_size(call)), x(tile_size(call)), y(tile_size(call)), mask(tile_size(call)), left(tile_size(call)),
         right(tile_size(call)), top(tile_size(call)), bottom(tile_size(call)), p_(call.p), points_(call.points),
-        softmax_(call.softmax), pixels_(tile_pixels(call)), grid_x_(call.points), grid_y_(call.points),
-        xy_(2 * tile_size(call)) {
+        softmax_(call.softmax), pixels_(tile_pixels(call)), grid_x_(tile_size(call)), grid_y_(tile_size(call)),
+        column_(tile_size(call)), xy_(2 * tile_size(call)) {
     if (!ok()) return;
     const A scale = static_cast<A>(p_.offset_scale);
     const int center_y = p_.dilation_h * (p_.kernel_h - 1) / 2, center_x = p_.dilation_w * (p_.kernel_w - 1) / 2;
@@ -34,6 +34,11 @@ class Tile {
       grid_x_[point] = static_cast<A>(tap / p_.kernel_h * p_.dilation_w - center_x) * scale;
       grid_y_[point++] = static_cast<A>(tap % p_.kernel_h * p_.dilation_h - center_y) * scale;
     }
+    for (int k = 0; k < pixels_ * points_; ++k) {
+      grid_x_[k] = grid_x_[k % points_];
+      grid_y_[k] = grid_y_[k % points_];
+      column_[k] = static_cast<A>(std::int64_t{p_.stride_w} * (k / points_));
+    }
     center_x_ = center_x;
     center_y_ = center_y;
   }
@@ -41,7 +46,7 @@ class Tile {
   // Whether there was memory for it; if not, nothing else may be called.
   bool ok() const {
     return first.ok() && x.ok() && y.ok() && mask.ok() && left.ok() && right.ok() && top.ok() && bottom.ok() &&
-           grid_x_.ok() && grid_y_.ok() && xy_.ok();
+           grid_x_.ok() && grid_y_.ok() && column_.ok() && xy_.ok();
   }
 
   // Output pixels of a full tile.
@@ -53,20 +58,15 @@ class Tile {
     const std::int64_t pixel = (image * p_.out_height + row) * p_.out_width + column;
     read(in.offset, 2 * (pixel * p_.group + group) * points_, 2 * points_, count, xy_.data());
     read(in.mask, (pixel * p_.group + group) * points_, points_, count, mask.data());
-    const A scale = static_cast<A>(p_.offset_scale);
-    const A base_y = static_cast<A>(row * p_.stride_h - p_.pad_h + center_y_);
-    A *xs = x.data(), *ys = y.data();
-    const A *grid_x = grid_x_.data(), *grid_y = grid_y_.data();
-    for (int i = 0; i < count; ++i) {
-      const A base_x = static_cast<A>((column + i) * p_.stride_w - p_.pad_w + center_x_);
-      const A* offsets = &xy_[2 * i * points_];
-      for (int k = 0; k < points_; ++k) {
-        xs[i * points_ + k] = base_x + (grid_x[k] + scale * offsets[2 * k]);
-        ys[i * points_ + k] = base_y + (grid_y[k] + scale * offsets[2 * k + 1]);
-      }
+    if (softmax_ && points_ == 9) {
+      softmax<9>(count);
+    } else if (softmax_ && points_ == 25) {
+      softmax<25>(count);
+    } else if (softmax_) {
+      softmax<0>(count);
     }
-    if (softmax_) softmax(count);
-    weigh(count * points_);
+    weigh(count * points_, static_cast<A>(column * p_.stride_w - p_.pad_w + center_x_),
+          static_cast<A>(row * p_.stride_h - p_.pad_h + center_y_));
   }
 
   // Per sample: number of the upper left of its four pixels, and the weights of columns and rows.
@@ -94,28 +94,34 @@ class Tile {
     if (array.type == DCNV3_BF16) copy<bf16>(array.data, start, step, length, count, out);
   }
 
+  // Over the points of each pixel, P of them where that is not 0: the loops of common kernels are unrolled.
+  template <int P>
   void softmax(int count) {
+    const int points = P > 0 ? P : points_;
     A* values = mask.data();
-    for (int i = 0; i < count * points_; i += points_) {
+    for (int i = 0; i < count * points; i += points) {
       A most = values[i];
-      for (int k = 1; k < points_; ++k) most = values[i + k] > most ? values[i + k] : most;
-      for (int k = 0; k < points_; ++k) values[i + k] -= most;
+      for (int k = 1; k < points; ++k) most = values[i + k] > most ? values[i + k] : most;
+      for (int k = 0; k < points; ++k) values[i + k] -= most;
     }
-    for (int k = 0; k < count * points_; ++k) values[k] = exponential(values[k]);
-    for (int i = 0; i < count * points_; i += points_) {
+    for (int k = 0; k < count * points; ++k) values[k] = exponential(values[k]);
+    for (int i = 0; i < count * points; i += points) {
       A sum = 0;
-      for (int k = 0; k < points_; ++k) sum += values[i + k];
+      for (int k = 0; k < points; ++k) sum += values[i + k];
       const A factor = 1 / sum;
-      for (int k = 0; k < points_; ++k) values[i + k] *= factor;
+      for (int k = 0; k < points; ++k) values[i + k] *= factor;
     }
   }
 
-  void weigh(int size) {
+  // Positions and weights of the first samples; the base is where the first pixel's kernel has its centre.
+  void weigh(int size, A base_x, A base_y) {
+    const A scale = static_cast<A>(p_.offset_scale);
     const A width = static_cast<A>(p_.width), height = static_cast<A>(p_.height);
     const A last_x = static_cast<A>(p_.width > 1 ? p_.width - 2 : 0);
     const A last_y = static_cast<A>(p_.height > 1 ? p_.height - 2 : 0);
     const A second_x = p_.width > 1 ? 1 : 0, second_y = p_.height > 1 ? 1 : 0;
     const std::int32_t row_pixels = static_cast<std::int32_t>(p_.width);
+    const A *xy = xy_.data(), *grid_x = grid_x_.data(), *grid_y = grid_y_.data(), *columns = column_.data();
     A* __restrict xs = x.data();
     A* __restrict ys = y.data();
     A* __restrict lefts = left.data();
@@ -123,10 +129,14 @@ class Tile {
     A* __restrict tops = top.data();
     A* __restrict bottoms = bottom.data();
     std::int32_t* __restrict firsts = first.data();
+    // All arrays are apart: without this word the compiler tests that, gives up, and takes samples one by one.
+#pragma omp simd
     for (int k = 0; k < size; ++k) {
+      const A at_x = (base_x + columns[k]) + (grid_x[k] + scale * xy[2 * k]);
+      const A at_y = base_y + (grid_y[k] + scale * xy[2 * k + 1]);
       // Comparisons with NaN are false: a NaN gets a pixel inside the map, and its weight stays a NaN.
-      const A unknown = (xs[k] == xs[k] ? A(0) : xs[k]) + (ys[k] == ys[k] ? A(0) : ys[k]);
-      A px = xs[k] > A(-1) ? xs[k] : A(-1), py = ys[k] > A(-1) ? ys[k] : A(-1);
+      const A unknown = (at_x == at_x ? A(0) : at_x) + (at_y == at_y ? A(0) : at_y);
+      A px = at_x > A(-1) ? at_x : A(-1), py = at_y > A(-1) ? at_y : A(-1);
       px = px < width ? px : width;
       py = py < height ? py : height;
       A fx = floor_of(px), fy = floor_of(py);
@@ -159,7 +169,8 @@ class Tile {
   const bool softmax_;
   const int pixels_;
   int center_x_ = 0, center_y_ = 0;
-  Buffer<A> grid_x_, grid_y_, xy_;
+  Buffer<A> grid_x_, grid_y_, column_;  // of each sample: its point's place in the kernel, its pixel's in the tile
+  Buffer<A> xy_;                        // offsets
 };
 
 }  // namespace DCNV3_ISA
