@@ -83,6 +83,8 @@ def test_without_a_cuda_library_the_way_to_build_it_is_named(monkeypatch, tmp_pa
         ({"kernel_h": 2, "out_height": 5, "flags": 1}, 1),
         ({"kernel_h": 35, "kernel_w": 35, "pad_h": 35, "pad_w": 35, "out_height": 40, "out_width": 41}, 2),
         ({"height": 1 << 20, "out_height": 1 << 20, "width": 1 << 12, "out_width": 1 << 12}, 2),
+        ({"height": 2**24 + 1, "out_height": 2**24 + 1}, 2),
+        ({"width": 2**24 + 1, "out_width": 2**24 + 1}, 2),
     ],
     ids=str,
 )

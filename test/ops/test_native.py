@@ -3,6 +3,7 @@
 import ctypes
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from internimage_perception.ops.native_library import (
     F16,
     F32,
     Array,
+    NativeError,
     Tensors,
     cpu_library,
 )
@@ -235,6 +237,10 @@ def test_without_native_kernels_gradients_are_the_reference_s(monkeypatch, dtype
         ({"offset_scale": math.nan}, 1),
         ({"kernel_h": 2, "out_height": 5, "flags": 1}, 1),
         ({"height": 1 << 20, "out_height": 1 << 20, "width": 1 << 12, "out_width": 1 << 12}, 2),
+        ({"height": 2**24 + 1, "out_height": 2**24 + 1}, 2),
+        ({"width": 2**24 + 1, "out_width": 2**24 + 1}, 2),
+        ({"dilation_w": 2**30, "pad_w": 2**30}, 2),
+        ({"dilation_h": 2**30, "pad_h": 2**30}, 2),
     ],
     ids=str,
 )
@@ -244,6 +250,26 @@ def test_the_c_interface_checks_its_arguments(changes, status):
     params, call = c_call(**changes), Tensors(*arrays[:3], Array(None, 0, 0))
     found = cpu_library().dcnv3_forward_cpu(ctypes.byref(params), ctypes.byref(call), arrays[3])
     assert found == status
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2**24 + 1, 1), (1, 2**24 + 1, 1, 1)], ids=["row", "column"])
+def test_maps_too_long_for_positions_in_float32(shape):
+    """Up to 2^24 every pixel has its own number; float64 goes on."""
+    geometry = geometry_of(kernel_size=1, padding=0, stride=2**23, group=1)
+    sparse = torch.from_numpy(np.zeros(shape))  # pages that are not touched take no memory
+    sparse.reshape(-1)[[0, -1]] = torch.tensor([2.0, 3.0], dtype=torch.float64)
+    outputs = (1, *geometry.output_size(*shape[1:3]))
+    offset, mask = torch.zeros(*outputs, 2, dtype=torch.float64), torch.ones(*outputs, 1, dtype=torch.float64)
+    assert dcnv3_native(sparse, offset, mask, geometry).flatten().tolist() == [2, 0, 3]
+    for dtype in (torch.float32, torch.bfloat16):
+        long = torch.from_numpy(np.zeros(shape, np.float32 if dtype == torch.float32 else np.int16)).view(
+            dtype
+        )
+        with pytest.raises(NativeError, match="too large a map"):
+            dcnv3_native(long, offset, mask, geometry)
+    whole = torch.from_numpy(np.zeros([min(size, 2**24) for size in shape], np.float32))
+    whole.reshape(-1)[2**23] = 5
+    assert dcnv3_native(whole, offset[:, :2, :2], mask[:, :2, :2], geometry).flatten().tolist() == [0, 5]
 
 
 def test_the_c_interface_checks_its_arrays():

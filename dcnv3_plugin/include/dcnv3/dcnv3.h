@@ -38,7 +38,7 @@ extern "C" {
 typedef enum dcnv3_status {
   DCNV3_OK = 0,
   DCNV3_BAD_ARGUMENT = 1,  /* a size, a pointer or a flag makes no sense */
-  DCNV3_UNSUPPORTED = 2,   /* sensible, but not built in: a type, a map of 2^31 pixels */
+  DCNV3_UNSUPPORTED = 2,   /* sensible, but not built in: a type, too large a map or kernel */
   DCNV3_OUT_OF_MEMORY = 3, /* no room for a small work area */
   DCNV3_DEVICE_ERROR = 4   /* the GPU refused the launch */
 } dcnv3_status;
@@ -93,7 +93,9 @@ DCNV3_EXPORT int dcnv3_output_size(const dcnv3_params* params, int64_t* out_heig
 /* Returns the instruction set the CPU kernels run with here: "avx512", "avx2", "neon" or "generic". */
 DCNV3_EXPORT const char* dcnv3_cpu_instructions(void);
 
-/* Forward pass. Types of input and output: F32, F64 or BF16, alike; the others: F32, F64 or BF16 each. */
+/* Forward pass. Types of input and output: F32, F64 or BF16, alike; the others: F32, F64 or BF16 each.
+ * DCNV3_UNSUPPORTED: another type; a map of 2^31 pixels; with F32 or BF16 input one of more than 2^24 rows or columns,
+ * whose positions float32 does not hold; a kernel of more than 4096 points, or whose side times dilation is 2^31. */
 DCNV3_EXPORT int dcnv3_forward_cpu(const dcnv3_params* params, const dcnv3_tensors* tensors, dcnv3_array output);
 
 /* Backward pass. `grad_output` and `grad` have the types of output and of the arrays they belong to. All four

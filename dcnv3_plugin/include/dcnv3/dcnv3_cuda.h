@@ -3,7 +3,8 @@
  * All arrays lie in memory of the current device. The work is put into `stream` (a cudaStream_t; NULL: the default
  * stream) and is not waited for. Input and output are F32, F16 or BF16, alike; offset, mask and gate F32, F16 or BF16
  * each. Positions, weights and sums are float32. Any batch, any alignment; 16 bytes at a time where the group's width
- * and the pointers allow it. DCNV3_UNSUPPORTED: F64, a map of 2^31 pixels, more than DCNV3_CUDA_MAX_POINTS points.
+ * and the pointers allow it. DCNV3_UNSUPPORTED: F64, a map of 2^31 pixels or more than
+ * 2^24 rows or columns, whose positions float32 does not hold, more than DCNV3_CUDA_MAX_POINTS points.
  *
  * Source: Wang et al., "InternImage", CVPR 2023.
  */

@@ -21,6 +21,9 @@ const Table& choose(const Table& generic, const Table& avx2, const Table& avx512
   return std::strcmp(name, "avx2") == 0 ? avx2 : generic;
 }
 
+// Up to here every whole number is exact in float32: the most rows or columns of a map whose positions are float32.
+constexpr std::int64_t kLongestSide = 1 << 24;
+
 inline bool is_known(std::int32_t type) { return type == DCNV3_F32 || type == DCNV3_F64 || type == DCNV3_BF16; }
 
 // Whether each gradient that is wanted has the type of the array it belongs to.

@@ -49,10 +49,15 @@ int prepare(const dcnv3_params* params, const dcnv3_tensors* tensors, const dcnv
   const bool removes = (p.flags & DCNV3_REMOVE_CENTER) != 0;
   if (removes && (taps % 2 == 0 || taps == 1)) return DCNV3_BAD_ARGUMENT;
   if (tensors->gate.data != nullptr && (p.height != p.out_height || p.width != p.out_width)) return DCNV3_BAD_ARGUMENT;
-  // Positions are whole numbers of 32 bits inside one map; arrays may be larger.
-  if (taps > 4096 || p.height > 0x7fffffff / p.width) return DCNV3_UNSUPPORTED;
+  // Positions are whole numbers of 32 bits inside one map, and of the kernel's grid; arrays may be larger.
+  constexpr std::int64_t most = 0x7fffffff;
+  if (taps > 4096 || p.height > most / p.width || std::int64_t{p.dilation_h} * p.kernel_h > most ||
+      std::int64_t{p.dilation_w} * p.kernel_w > most)
+    return DCNV3_UNSUPPORTED;
   for (const auto* array : {&tensors->input, &tensors->offset, &tensors->mask, &tensors->gate})
     if (array->data != nullptr && !is_known(array->type)) return DCNV3_UNSUPPORTED;
+  // Where positions are float32, sizes must be exact in it: rounded up, the last pixel would lie outside.
+  if (tensors->input.type != DCNV3_F64 && (p.height > kLongestSide || p.width > kLongestSide)) return DCNV3_UNSUPPORTED;
   if (p.batch > 0 && (tensors->input.data == nullptr || tensors->offset.data == nullptr ||
                       tensors->mask.data == nullptr || output.data == nullptr))
     return DCNV3_BAD_ARGUMENT;
@@ -78,7 +83,8 @@ const char* dcnv3_status_text(int status) {
   switch (status) {
     case DCNV3_OK: return "no error";
     case DCNV3_BAD_ARGUMENT: return "a size, a pointer or a flag makes no sense, or the sizes do not fit together";
-    case DCNV3_UNSUPPORTED: return "not built in: a type other than float32, float64 and bfloat16, or too large a map";
+    case DCNV3_UNSUPPORTED:
+      return "not built in: a type other than float32, float64 and bfloat16, or too large a map or kernel";
     case DCNV3_OUT_OF_MEMORY: return "no memory for a work area";
     case DCNV3_DEVICE_ERROR: return "the GPU refused the work";
     default: return "unknown status";

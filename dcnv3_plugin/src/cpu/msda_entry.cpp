@@ -16,7 +16,7 @@ const MsdaKernels& kernels() {
 }
 
 // Positions are whole numbers of 32 bits inside one image, and sizes must be exact in float; arrays may be larger.
-constexpr std::int64_t kMostPixels = 0x7fffffff, kLongestSide = 1 << 24;
+constexpr std::int64_t kMostPixels = 0x7fffffff;
 
 // Whether every level lies inside the pixels of an image.
 int check_levels(const dcnv3_msda_params& p) {
