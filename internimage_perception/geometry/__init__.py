@@ -1,7 +1,8 @@
 """Camera models, poses and rigs: where a pixel looks, and where a point lands."""
 
+from internimage_perception.geometry.calibration import CalibratedCamera, Calibration, load_calibration
 from internimage_perception.geometry.camera import CameraModel, CameraParameterError
-from internimage_perception.geometry.camera_info import camera_from_info
+from internimage_perception.geometry.camera_info import CameraInfoFields, camera_from_info, camera_to_info
 from internimage_perception.geometry.camera_registry import camera_from_dict, register_camera_model
 from internimage_perception.geometry.double_sphere import DoubleSphereCamera
 from internimage_perception.geometry.extended_unified import EucmCamera
@@ -12,6 +13,9 @@ from internimage_perception.geometry.rig_camera import RigCamera
 from internimage_perception.geometry.unified import MeiCamera
 
 __all__ = [
+    "CalibratedCamera",
+    "Calibration",
+    "CameraInfoFields",
     "CameraModel",
     "CameraParameterError",
     "DoubleSphereCamera",
@@ -24,5 +28,7 @@ __all__ = [
     "WoodScapeCamera",
     "camera_from_dict",
     "camera_from_info",
+    "camera_to_info",
+    "load_calibration",
     "register_camera_model",
 ]

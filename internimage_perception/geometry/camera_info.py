@@ -1,19 +1,74 @@
-"""`camera_from_info`: the camera that a sensor_msgs/CameraInfo describes."""
+"""CameraInfo both ways: the camera that a sensor_msgs/CameraInfo describes, and the fields for a camera."""
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from internimage_perception.errors import CalibrationError
-from internimage_perception.geometry.camera import CameraModel
-from internimage_perception.geometry.fisheye import KannalaBrandtCamera
+from internimage_perception.geometry.camera import CameraModel, CameraParameterError
+from internimage_perception.geometry.double_sphere import DoubleSphereCamera
+from internimage_perception.geometry.extended_unified import EucmCamera
+from internimage_perception.geometry.fisheye import KannalaBrandtCamera, WoodScapeCamera
 from internimage_perception.geometry.pinhole import PinholeCamera
+from internimage_perception.geometry.unified import MeiCamera
 
 # Literal strings: older distortion_models.hpp lack EQUIDISTANT; calibrators of ROS 1 Melodic wrote "fisheye".
-_FISHEYE_MODELS = ("equidistant", "fisheye")
-_COUNTS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,), "equidistant": (4,), "fisheye": (4,)}
+# ROS has no names for the last four.
+_COUNTS = {
+    "plumb_bob": (0, 4, 5), "rational_polynomial": (8,), "equidistant": (4,), "fisheye": (4,),
+    "mei": (5, 6), "eucm": (2,), "double_sphere": (2,), "woodscape": (3,),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraInfoFields:
+    """The fields of a CameraInfo that a lens determines, under the message's names.
+
+    Attributes:
+        width: columns of the image.
+        height: rows of the image.
+        distortion_model: name of the model, see `camera_to_info`.
+        d: its coefficients.
+        k: the matrix (fx, 0, cx; 0, fy, cy; 0, 0, 1) of the raw image, by rows.
+        r: the identity, by rows: no rectification.
+        p: k with a fourth column of zeros, by rows.
+    """
+
+    width: int
+    height: int
+    distortion_model: str
+    d: tuple[float, ...]
+    k: tuple[float, ...]
+    r: tuple[float, ...]
+    p: tuple[float, ...]
+
+
+def camera_to_info(camera: CameraModel) -> CameraInfoFields:
+    """Return the CameraInfo fields of a camera; `camera_from_info` reverses it exactly.
+
+    ROS's own names are `plumb_bob`, `rational_polynomial` and `equidistant`. Models it has no name for get
+    one of this package, which other software will not know: `mei` with d = (xi, k1, k2, p1, p2, k3), `eucm`
+    (alpha, beta), `double_sphere` (xi, alpha), `woodscape` (a2, a3, a4). CameraInfo cannot hold `theta_max`:
+    hand it to `camera_from_info`.
+
+    Raises:
+        CalibrationError: a model that was registered from outside and has no such name.
+    """
+    model, d = _model_and_coefficients(camera)
+    fx, fy, cx, cy = camera.fx, camera.fy, camera.cx, camera.cy
+    return CameraInfoFields(
+        width=camera.width,
+        height=camera.height,
+        distortion_model=model,
+        d=d,
+        k=(fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0),
+        r=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+        p=(fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0),
+    )
 
 
 def camera_from_info(message: object, *, theta_max: float | None = None) -> CameraModel:
@@ -38,14 +93,58 @@ def camera_from_info(message: object, *, theta_max: float | None = None) -> Came
         model = str(_field(message, "distortion_model"))
         _check(width, height, intrinsics)
         fx, fy, cx, cy = intrinsics[[0, 4, 2, 5]].tolist()
-        d = _coefficients(model, coefficients)
-        limit = math.inf if theta_max is None else theta_max
-        cls = KannalaBrandtCamera if model in _FISHEYE_MODELS else PinholeCamera
-        camera = cls(width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy, d=d, theta_max=limit)
+        camera = camera_from_coefficients(
+            model, coefficients.tolist(), width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy,
+            theta_max=math.inf if theta_max is None else theta_max,
+        )  # fmt: skip
         return _binned(_cut(camera, message), message)
     except CalibrationError as error:
         text = f"{where}: {error}"
         raise CalibrationError(text) from error
+
+
+def camera_from_coefficients(distortion_model: str, d: Sequence[float], **intrinsics: float) -> CameraModel:
+    """Build the camera of a CameraInfo's `distortion_model` and `d`.
+
+    Args:
+        distortion_model: a name that `camera_to_info` gives, `fisheye`, or empty for none.
+        d: its coefficients.
+        **intrinsics: width, height, fx, fy, cx, cy and, where known, theta_max.
+
+    Raises:
+        CameraParameterError: naming `distortion_model`, `d` or one of `intrinsics`.
+    """
+    d = _coefficients(distortion_model, d)
+    build: Callable[..., CameraModel] = PinholeCamera
+    lens: dict[str, object] = {"d": d}
+    if distortion_model in {"equidistant", "fisheye"}:
+        build = KannalaBrandtCamera
+    elif distortion_model == "woodscape":
+        build = WoodScapeCamera
+    elif distortion_model == "mei":
+        build, lens = MeiCamera, {"xi": d[0], "d": d[1:]}
+    elif distortion_model == "eucm":
+        build, lens = EucmCamera, {"alpha": d[0], "beta": d[1]}
+    elif distortion_model == "double_sphere":
+        build, lens = DoubleSphereCamera, {"xi": d[0], "alpha": d[1]}
+    return build(**intrinsics, **lens)
+
+
+def _model_and_coefficients(camera: CameraModel) -> tuple[str, tuple[float, ...]]:
+    if isinstance(camera, PinholeCamera):
+        return ("plumb_bob" if len(camera.d) == 5 else "rational_polynomial"), camera.d
+    if isinstance(camera, (KannalaBrandtCamera, WoodScapeCamera)):
+        return camera.model, camera.d
+    if isinstance(camera, MeiCamera):
+        return camera.model, (camera.xi, *camera.d)
+    if isinstance(camera, EucmCamera):
+        return camera.model, (camera.alpha, camera.beta)
+    if isinstance(camera, DoubleSphereCamera):
+        return camera.model, (camera.xi, camera.alpha)
+    message = (
+        f"no distortion_model of CameraInfo is known for {camera.model!r} cameras; publish another model"
+    )
+    raise CalibrationError(message)
 
 
 def _check(width: int, height: int, intrinsics: npt.NDArray[np.float64]) -> None:
@@ -64,26 +163,26 @@ def _check(width: int, height: int, intrinsics: npt.NDArray[np.float64]) -> None
         raise CalibrationError(message)
 
 
-def _coefficients(model: str, coefficients: npt.NDArray[np.float64]) -> tuple[float, ...]:
-    count = coefficients.size
+def _coefficients(model: str, d: Sequence[float]) -> tuple[float, ...]:
+    count = len(d)
     if not model:
-        if coefficients.any():
+        if any(d):
             message = f"distortion_model is empty although d has {count} coefficients; name the model"
-            raise CalibrationError(message)
+            raise CameraParameterError("distortion_model", message)
         return ()
     if model not in _COUNTS:
         message = (
             f"unknown distortion_model {model!r}; known: {', '.join(sorted(_COUNTS))}, or empty without d"
         )
-        raise CalibrationError(message)
-    if model == "rational_polynomial" and count in {12, 14} and not coefficients[8:].any():
+        raise CameraParameterError("distortion_model", message)
+    if model == "rational_polynomial" and count in {12, 14} and not any(d[8:]):
         # OpenCV's longer vectors, with thin prism and tilt unused.
-        coefficients = coefficients[:8]
-    elif count not in _COUNTS[model]:
+        return tuple(d[:8])
+    if count not in _COUNTS[model]:
         wanted = " or ".join(map(str, _COUNTS[model]))
         message = f"distortion_model {model!r} takes {wanted} coefficients, but d has {count}"
-        raise CalibrationError(message)
-    return tuple(coefficients.tolist())
+        raise CameraParameterError("d", message)
+    return tuple(d)
 
 
 def _cut(camera: CameraModel, message: object) -> CameraModel:

@@ -4,13 +4,26 @@ import array
 import math
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
 
 from internimage_perception.errors import CalibrationError
-from internimage_perception.geometry import KannalaBrandtCamera, PinholeCamera, camera_from_info
+from internimage_perception.geometry import (
+    CameraModel,
+    DoubleSphereCamera,
+    EucmCamera,
+    KannalaBrandtCamera,
+    MeiCamera,
+    PinholeCamera,
+    WoodScapeCamera,
+    camera_from_info,
+    camera_to_info,
+)
 
 K = (400.0, 0.0, 321.5, 0.0, 402.0, 239.0, 0.0, 0.0, 1.0)
 PLUMB_BOB = (-0.3, 0.1, 1e-3, -5e-4, 0.02)
@@ -107,7 +120,7 @@ def test_window_then_binning() -> None:
         ({"width": "640"}, "whole number"),
         (
             {"distortion_model": "omni"},
-            "unknown distortion_model 'omni'; known: equidistant, fisheye, plumb_bob",
+            "unknown distortion_model 'omni'; known: double_sphere, equidistant, eucm, fisheye, mei,",
         ),
         ({"distortion_model": ""}, "empty although d has 5"),
         ({"d": [0.1, 0.2, 0.3]}, "takes 0 or 4 or 5 coefficients, but d has 3"),
@@ -115,6 +128,11 @@ def test_window_then_binning() -> None:
         ({"distortion_model": "equidistant", "d": []}, "takes 4 coefficients, but d has 0"),
         ({"distortion_model": "rational_polynomial"}, "takes 8 coefficients, but d has 5"),
         ({"distortion_model": "rational_polynomial", "d": [0.1] * 12}, "takes 8 coefficients, but d has 12"),
+        ({"distortion_model": "mei", "d": [1.2]}, "takes 5 or 6 coefficients, but d has 1"),
+        ({"distortion_model": "mei", "d": [-1.2, 0.0, 0.0, 0.0, 0.0]}, "xi of this mei camera is -1.2"),
+        ({"distortion_model": "eucm", "d": [0.6]}, "takes 2 coefficients, but d has 1"),
+        ({"distortion_model": "double_sphere", "d": [0.0, 1.5]}, "alpha of this double_sphere camera"),
+        ({"distortion_model": "woodscape", "d": [0.1] * 4}, "takes 3 coefficients, but d has 4"),
         ({"roi": {"x_offset": 600, "width": 100, "height": 10}}, "region of interest, 100 x 10 at"),
         ({"roi": {"x_offset": 600}}, "region of interest"),
         ({"binning_x": 1000}, "leaves nothing"),
@@ -123,6 +141,85 @@ def test_window_then_binning() -> None:
 def test_refusals_name_the_frame_and_the_reason(changes: dict[str, object], reason: str) -> None:
     with pytest.raises(CalibrationError, match=f"front_optical.*{reason}"):
         camera_from_info(info(**changes))
+
+
+pixels = st.floats(1.0, 4000.0)
+image = st.fixed_dictionaries(
+    {"width": st.integers(1, 4000), "height": st.integers(1, 4000)}
+    | dict.fromkeys(("fx", "fy", "cx", "cy"), pixels),
+    optional={"theta_max": st.floats(0.1, math.pi)},
+)
+small, unit = st.floats(-0.1, 0.1), st.floats(0.0, 1.0)
+
+
+def cameras(cls: type[CameraModel], **parameters: st.SearchStrategy) -> st.SearchStrategy:
+    return st.builds(lambda size, values: cls(**size, **values), image, st.fixed_dictionaries(parameters))
+
+
+@given(
+    st.one_of(
+        cameras(PinholeCamera, d=st.sampled_from([(), PLUMB_BOB, (*PLUMB_BOB, 0.3, 0.1, 0.02)])),
+        cameras(PinholeCamera, d=st.tuples(*[small] * 8)),
+        cameras(KannalaBrandtCamera, d=st.tuples(*[small] * 4)),
+        cameras(MeiCamera, xi=st.floats(0.0, 3.0), d=st.tuples(*[small] * 5)),
+        cameras(EucmCamera, alpha=unit, beta=st.floats(0.1, 5.0)),
+        cameras(DoubleSphereCamera, xi=st.floats(-0.9, 1.0), alpha=unit),
+        cameras(WoodScapeCamera, d=st.tuples(*[small] * 3)),
+    )
+)
+def test_camera_info_and_back_is_the_same_camera(camera: CameraModel) -> None:
+    fields = camera_to_info(camera)
+    assert camera_from_info(fields, theta_max=camera.theta_max) == camera
+    assert camera_to_info(camera_from_info(fields)) == fields
+    k = np.array(fields.k).reshape(3, 3)
+    np.testing.assert_array_equal(np.array(fields.p).reshape(3, 4), np.hstack((k, np.zeros((3, 1)))))
+    np.testing.assert_array_equal(np.array(fields.r).reshape(3, 3), np.eye(3))
+
+
+SIZE = {"width": 64, "height": 48, "fx": 30.0, "fy": 31.0, "cx": 32.5, "cy": 23.0}
+
+
+@pytest.mark.parametrize(
+    ("camera", "name", "d"),
+    [
+        (PinholeCamera(**SIZE), "plumb_bob", (0.0,) * 5),
+        (PinholeCamera(**SIZE, d=PLUMB_BOB[:4]), "plumb_bob", (*PLUMB_BOB[:4], 0.0)),
+        (
+            PinholeCamera(**SIZE, d=(*PLUMB_BOB, 0.3, 0.1, 0.02)),
+            "rational_polynomial",
+            (*PLUMB_BOB, 0.3, 0.1, 0.02),
+        ),
+        (KannalaBrandtCamera(**SIZE, d=(0.1, 0.2, 0.3, 0.4)), "equidistant", (0.1, 0.2, 0.3, 0.4)),
+        (MeiCamera(**SIZE, xi=1.5, d=(0.1, 0.2, 3e-3, 4e-3)), "mei", (1.5, 0.1, 0.2, 3e-3, 4e-3, 0.0)),
+        (EucmCamera(**SIZE, alpha=0.6, beta=1.1), "eucm", (0.6, 1.1)),
+        (DoubleSphereCamera(**SIZE, xi=-0.2, alpha=0.6), "double_sphere", (-0.2, 0.6)),
+        (WoodScapeCamera(**SIZE, d=(-0.1, 0.1, -0.02)), "woodscape", (-0.1, 0.1, -0.02)),
+    ],
+)
+def test_names_and_order_of_coefficients(camera: CameraModel, name: str, d: tuple[float, ...]) -> None:
+    fields = camera_to_info(camera)
+    assert (fields.width, fields.height) == (64, 48)
+    assert fields.k == (30.0, 0.0, 32.5, 0.0, 31.0, 23.0, 0.0, 0.0, 1.0)
+    assert fields.distortion_model == name
+    assert fields.d == d
+    assert camera_from_info(info(**vars(fields))) == camera
+
+
+def test_mei_without_k3() -> None:
+    camera = camera_from_info(info(distortion_model="mei", d=(1.5, 0.1, 0.2, 3e-3, 4e-3)))
+    assert isinstance(camera, MeiCamera)
+    assert camera.xi == 1.5
+    assert camera.d == (0.1, 0.2, 3e-3, 4e-3, 0.0)
+
+
+def test_models_from_outside_have_no_name() -> None:
+    class OtherCamera(CameraModel):
+        model: ClassVar[str] = "other"
+        _theta_limit = lambda _: 1.0
+        _project = _unproject = _has_ray = None
+
+    with pytest.raises(CalibrationError, match="known for 'other' cameras"):
+        camera_to_info(OtherCamera(**SIZE))
 
 
 def test_something_else_is_no_camera_info() -> None:
