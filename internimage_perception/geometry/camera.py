@@ -73,11 +73,13 @@ class CameraModel(ABC):
             object.__setattr__(self, field.name, self._checked(field.name, value))
         object.__setattr__(self, "theta_max", min(self.theta_max, self._theta_limit()))
 
-    def project(self, points: npt.ArrayLike) -> tuple[Floats, Bools]:
+    def project(self, points: npt.ArrayLike, *, unchecked: bool = False) -> tuple[Floats, Bools]:
         """Return the pixels (..., 2) of points (..., 3) in the optical frame, and which of them are valid.
 
         Valid means finite, not the camera centre (to 1e-9 m), and at most `theta_max` off the axis (to
         1e-12 rad); it does not mean inside the image, see `in_image`. Raises ValueError for another shape.
+        With `unchecked`, pixels that are not valid hold what the formula gives there instead of NaN: fits
+        need it, for whoever draws it is wrong.
         """
         array = _rows(points, 3, "points")
         flat = array.reshape(-1, 3)
@@ -88,7 +90,7 @@ class CameraModel(ABC):
                 part = slice(start, start + _BLOCK)
                 x, y, z = np.array(flat[part].T, dtype=np.float64, order="C")
                 m_x, m_y, good = self._project(x, y, z)
-                if not good.all():
+                if not unchecked and not good.all():
                     m_x[~good] = m_y[~good] = np.nan
                 m_x *= self.fx
                 m_y *= self.fy
