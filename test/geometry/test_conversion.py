@@ -59,7 +59,8 @@ def test_a_model_converts_into_itself(source: CameraModel) -> None:
     ids=lambda value: getattr(value, "model", str(value)),
 )
 def test_models_that_can_show_a_lens_do(source: CameraModel, model: str, rms: float, worst: float) -> None:
-    done = convert_camera(source, model, theta_max=math.radians(100.0))
+    reach = None if model == "rational_polynomial" else math.radians(100.0)
+    done = convert_camera(source, model, theta_max=reach)
     assert done.rms < rms and done.worst < worst
     assert done.camera.theta_max == pytest.approx(done.theta_max)
     seen = done.error_map()[~np.isnan(done.error_map())]
