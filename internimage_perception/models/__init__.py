@@ -1,13 +1,16 @@
 """Networks: InternImage backbone, segmentation heads, weights, and the graph that is deployed."""
 
 from internimage_perception.models.checkpoints import load_checkpoint, load_weights, save_checkpoint
-from internimage_perception.models.config import InternImageConfig, SegmentorConfig
+from internimage_perception.models.classifier import Classifier
+from internimage_perception.models.config import ClassifierConfig, InternImageConfig, SegmentorConfig
 from internimage_perception.models.deployed import DeployedSegmentation
 from internimage_perception.models.internimage import InternImage
 from internimage_perception.models.registry import create_model, load_config, model_names
 from internimage_perception.models.segmentor import Segmentor
 
 __all__ = [
+    "Classifier",
+    "ClassifierConfig",
     "DeployedSegmentation",
     "InternImage",
     "InternImageConfig",

@@ -14,9 +14,12 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "core_op": ("DCNv3", "DCNv3_pytorch"),
     "act_layer": ("GELU",),
     "norm_layer": ("LN",),
-    "patched_clip_dims": (None,),
+    "cls_scale": (1.5,),
+    "use_dcn_v4_op": (False,),
     "init_cfg": (None,),
 }
+DECODE_HEADS = {"upernet": "upernet", "u": "upernet", "segformer": "segformer", "s": "segformer"}
+"""What `kind` may say, and the head it stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +97,14 @@ class InternImageConfig:
 
 @dataclass(frozen=True, slots=True)
 class SegmentorConfig:
-    """UPerNet segmentation network: backbone, UPerHead, optional FCN head for training.
+    """Segmentation network: backbone, decode head, optional FCN head for training.
 
     Attributes:
         backbone: the backbone's configuration; returns all four stages.
         num_classes: channels of the logits.
-        head_channels: width of the decode head (512 in the official configurations).
-        aux_channels: width of the auxiliary head (256 there); None: the network has none.
-        kind: decode head, only "upernet" (or "u").
+        head_channels: width of the decode head (officially 512 in UPerNet, 256 in the SegFormer head).
+        aux_channels: width of the auxiliary head (256 in UPerNet); None: the network has none.
+        kind: decode head, "upernet" (or "u") or "segformer" (or "s").
     """
 
     backbone: InternImageConfig
@@ -112,53 +115,108 @@ class SegmentorConfig:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for values no network can be built from."""
-        if self.kind not in {"upernet", "u"}:
-            message = f"kind {self.kind!r} is not a decode head of this package; there is 'upernet'"
+        if self.kind not in DECODE_HEADS:
+            known = ", ".join(map(repr, DECODE_HEADS))
+            message = f"kind {self.kind!r} is not a decode head of this package; there are {known}"
             raise ConfigError(message)
         if self.backbone.out_indices != (0, 1, 2, 3):
-            message = f"the UPerNet head needs out_indices (0, 1, 2, 3), got {self.backbone.out_indices}"
+            message = f"a decode head needs out_indices (0, 1, 2, 3), got {self.backbone.out_indices}"
             raise ConfigError(message)
-        for name, value in (
-            ("num_classes", self.num_classes),
-            ("head_channels", self.head_channels),
-            ("aux_channels", self.aux_channels or 1),
-        ):
-            if value < 1:
-                message = f"{name} must be at least 1, got {value}"
-                raise ConfigError(message)
+        _check_positive(
+            num_classes=self.num_classes,
+            head_channels=self.head_channels,
+            aux_channels=self.aux_channels or 1,
+        )
 
 
-def parse_config(mapping: Mapping[str, object]) -> InternImageConfig | SegmentorConfig:
-    """Build the configuration a flat mapping describes: a segmentor if it has `head_channels`.
+@dataclass(frozen=True, slots=True)
+class ClassifierConfig:
+    """Image classification network: backbone and one of the two official heads.
 
-    Raises ConfigError naming unknown, missing and wrong fields.
+    Attributes:
+        backbone: the backbone's configuration.
+        num_classes: ImageNet-1k has 1000, ImageNet-22k 21841.
+        use_clip_projector: pool by attention over the two coarsest maps (H, G) instead of averaging the
+            coarsest one (T to XL).
+        clip_dims: of that attention: width, factor from the coarsest map to the one before (2), heads,
+            width of the answer.
+    """
+
+    backbone: InternImageConfig
+    num_classes: int
+    use_clip_projector: bool = False
+    clip_dims: tuple[int, ...] = (1024, 2, 16, 768)
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for values no network can be built from."""
+        _check_positive(num_classes=self.num_classes)
+        if len(self.clip_dims) != 4 or min(self.clip_dims) < 1:
+            message = f"clip_dims needs four positive numbers, got {self.clip_dims}"
+            raise ConfigError(message)
+        width, factor, heads, _ = self.clip_dims
+        if factor != 2 or width % heads:
+            message = (
+                f"clip_dims {self.clip_dims}: the factor between the two coarsest maps is 2, and the number "
+                "of heads must divide the width"
+            )
+            raise ConfigError(message)
+
+
+Config = InternImageConfig | SegmentorConfig | ClassifierConfig
+"""Every kind of network: bare backbone, segmentation, classification."""
+
+
+def _check_positive(**values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            message = f"{name} must be at least 1, got {value}"
+            raise ConfigError(message)
+
+
+def parse_config(mapping: Mapping[str, object]) -> Config:
+    """Build the configuration a flat mapping describes.
+
+    A segmentor if it names a field of one, such as `head_channels`; else a classifier if it has
+    `num_classes`; else a bare backbone. Raises ConfigError naming unknown, missing and wrong fields.
     """
     fields = dict(mapping)
     for name, values in _NEUTRAL.items():
         if name in fields and (value := fields.pop(name)) not in values:
             message = f"{name} = {value!r} is not supported; only {', '.join(map(repr, values))}"
             raise ConfigError(message)
-    known = {field.name: field for field in dataclasses.fields(InternImageConfig)}
-    heads = {field.name: field for field in dataclasses.fields(SegmentorConfig) if field.name != "backbone"}
-    if unknown := sorted(set(fields) - set(known) - set(heads)):
-        message = f"unknown fields {', '.join(unknown)}; known are {', '.join(sorted({*known, *heads}))}"
+    # The name under which reference outputs keep the head's numbers when they are not the official ones.
+    if (patched := fields.pop("patched_clip_dims", None)) is not None:
+        fields["clip_dims"] = patched
+    own, decode, classify = map(_fields_of, (InternImageConfig, SegmentorConfig, ClassifierConfig))
+    known = {*own, *decode, *classify}
+    if unknown := sorted(set(fields) - known):
+        message = f"unknown fields {', '.join(unknown)}; known are {', '.join(sorted(known))}"
         raise ConfigError(message)
-    if "head_channels" not in fields and "num_classes" in fields:
+    backbone = InternImageConfig(**_typed({k: v for k, v in fields.items() if k in own}, own))
+    rest = {key: value for key, value in fields.items() if key not in own}
+    if not rest:
+        return backbone
+    only_decode, only_classify = (sorted(set(rest) - set(other)) for other in (classify, decode))
+    if only_decode and only_classify:
         message = (
-            "num_classes without head_channels: classification networks are not supported, "
-            "only backbones and segmentors"
+            f"{', '.join(only_decode)} belong to segmentation, {', '.join(only_classify)} to classification; "
+            "a network does one of them"
         )
         raise ConfigError(message)
-    backbone = InternImageConfig(**_typed({k: v for k, v in fields.items() if k in known}, known))
-    head = {k: v for k, v in fields.items() if k in heads}
-    return SegmentorConfig(backbone=backbone, **_typed(head, heads)) if head else backbone
+    if only_decode:
+        return SegmentorConfig(backbone=backbone, **_typed(rest, decode))
+    return ClassifierConfig(backbone=backbone, **_typed(rest, classify))
 
 
-def to_mapping(config: InternImageConfig | SegmentorConfig) -> dict[str, object]:
+def to_mapping(config: Config) -> dict[str, object]:
     """Return the flat mapping `parse_config` reads back, of plain YAML types."""
     mapping = dataclasses.asdict(config)
     mapping |= mapping.pop("backbone", {})
     return {key: list(value) if isinstance(value, tuple) else value for key, value in mapping.items()}
+
+
+def _fields_of(kind: type[Config]) -> "dict[str, dataclasses.Field[Any]]":
+    return {field.name: field for field in dataclasses.fields(kind) if field.name != "backbone"}
 
 
 def _typed(values: dict[str, object], known: Mapping[str, "dataclasses.Field[Any]"]) -> dict[str, Any]:

@@ -140,7 +140,7 @@ class InternImage(nn.Module):
         for index, depth in enumerate(config.depths):
             self.levels.append(Stage(config, index, drop_paths[:depth]))
             del drop_paths[:depth]
-        self.apply(_initialise)
+        self.apply(initialise_linear)
         for module in self.modules():
             if isinstance(module, DCNv3):
                 module.reset_parameters()
@@ -150,16 +150,22 @@ class InternImage(nn.Module):
 
         A map's size is ceil(H / stride) x ceil(W / stride).
         """
+        maps = self.stage_maps(x)
+        return [maps[index].permute(0, 3, 1, 2) for index in sorted(set(self.config.out_indices))]
+
+    def stage_maps(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Map images (N, 3, H, W) to the maps of all four stages, channels last."""
         x = self.patch_embed(x)
-        features: list[torch.Tensor] = []
-        for index, stage in enumerate(self.levels):
+        maps: list[torch.Tensor] = []
+        for stage in self.levels:
             feature, x = stage(x)
-            if index in self.config.out_indices:
-                features.append(feature.permute(0, 3, 1, 2))
-        return features
+            maps.append(feature)
+        return maps
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise_linear(module: nn.Module) -> None:
+    """Give a linear layer the official starting weights; leaves other modules alone."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -6,8 +6,10 @@ from pathlib import Path
 import yaml
 
 from internimage_perception.errors import ConfigError, PerceptionError
+from internimage_perception.models.classifier import Classifier
 from internimage_perception.models.config import (
-    InternImageConfig,
+    ClassifierConfig,
+    Config,
     SegmentorConfig,
     parse_config,
 )
@@ -23,7 +25,7 @@ def model_names() -> list[str]:
     return sorted(path.stem for path in share_path(_FOLDER).glob("*.yaml"))
 
 
-def load_config(source: str | Path | Mapping[str, object]) -> InternImageConfig | SegmentorConfig:
+def load_config(source: str | Path | Mapping[str, object]) -> Config:
     """Return the configuration of a registered name, a YAML file or a mapping.
 
     A mapping or file may name another architecture under `base`; its own fields then replace that one's.
@@ -38,22 +40,28 @@ def load_config(source: str | Path | Mapping[str, object]) -> InternImageConfig 
 
 
 def create_model(
-    source: str | Path | Mapping[str, object] | InternImageConfig | SegmentorConfig,
-) -> InternImage | Segmentor:
+    source: str | Path | Mapping[str, object] | Config,
+) -> InternImage | Segmentor | Classifier:
     """Build a network with fresh weights, in training mode.
 
     Args:
         source: a name such as "upernet_internimage_t" (see `model_names`), the path of a YAML file, a
-            mapping of the fields of `InternImageConfig` and `SegmentorConfig`, or one of those.
+            mapping of the fields of `InternImageConfig` with those of `SegmentorConfig` or
+            `ClassifierConfig`, or one of these three.
 
     Returns:
-        `Segmentor` when the configuration has `head_channels`, else `InternImage`.
+        `Segmentor` when the configuration has `head_channels`, `Classifier` when it has only `num_classes`,
+        else `InternImage`.
 
     Raises:
         ConfigError: unknown name or field, wrong type or value; the message names it and the known ones.
     """
-    config = source if isinstance(source, InternImageConfig | SegmentorConfig) else load_config(source)
-    return Segmentor(config) if isinstance(config, SegmentorConfig) else InternImage(config)
+    config = load_config(source) if isinstance(source, str | Path | Mapping) else source
+    if isinstance(config, SegmentorConfig):
+        return Segmentor(config)
+    if isinstance(config, ClassifierConfig):
+        return Classifier(config)
+    return InternImage(config)
 
 
 def _resolve(source: str | Path | Mapping[str, object], depth: int) -> dict[str, object]:

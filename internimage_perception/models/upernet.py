@@ -21,7 +21,7 @@ class UPerHead(nn.Module):
 
     def __init__(self, widths: Sequence[int], channels: int, num_classes: int) -> None:
         super().__init__()
-        self.conv_seg = _classifier(channels, num_classes)
+        self.conv_seg = pixel_classifier(channels, num_classes)
         self.dropout = nn.Dropout2d(0.1)
         self.psp_modules = nn.ModuleList(
             nn.Sequential(AveragePool(scale), ConvUnit(widths[-1], channels, 1)) for scale in POOL_SCALES
@@ -53,7 +53,7 @@ class FCNHead(nn.Module):
 
     def __init__(self, width: int, channels: int, num_classes: int) -> None:
         super().__init__()
-        self.conv_seg = _classifier(channels, num_classes)
+        self.conv_seg = pixel_classifier(channels, num_classes)
         self.dropout = nn.Dropout2d(0.1)
         self.convs = nn.Sequential(ConvUnit(width, channels, 3))
 
@@ -62,7 +62,8 @@ class FCNHead(nn.Module):
         return self.conv_seg(self.dropout(self.convs(features[self.feature_index])))
 
 
-def _classifier(channels: int, num_classes: int) -> nn.Conv2d:
+def pixel_classifier(channels: int, num_classes: int) -> nn.Conv2d:
+    """Return the last layer of a decode head, with small weights."""
     layer = nn.Conv2d(channels, num_classes, 1)
     nn.init.normal_(layer.weight, std=0.01)
     if layer.bias is not None:

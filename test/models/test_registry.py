@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from internimage_perception.errors import ConfigError
-from internimage_perception.models import InternImage, Segmentor, create_model, load_config, model_names
+from internimage_perception.models import (
+    Classifier,
+    InternImage,
+    Segmentor,
+    create_model,
+    load_config,
+    model_names,
+)
 from internimage_perception.models.config import parse_config, to_mapping
 
 
@@ -13,13 +20,18 @@ def test_every_registered_network_builds_and_round_trips(name):
     config = load_config(name)
     with torch.device("meta"):
         model = create_model(name)
-    assert isinstance(model, Segmentor if name.startswith("upernet_") else InternImage)
+    if name.startswith(("upernet_", "segformer_")):
+        assert isinstance(model, Segmentor)
+    else:
+        assert type(model) is (Classifier if name.endswith("k") else InternImage)
     assert parse_config(to_mapping(config)) == config
 
 
 def test_the_names_are_all_there():
     sizes = ("nano", "t", "s", "b", "l", "xl", "h", "g")
     expected = {f"{kind}internimage_{size}" for kind in ("", "upernet_") for size in sizes}
+    expected |= {f"internimage_{size}_{classes}" for size in sizes[1:] for classes in ("1k", "22k")}
+    expected |= {"segformer_internimage_l", "segformer_internimage_xl"}
     assert set(model_names()) == expected
 
 

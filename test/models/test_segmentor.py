@@ -36,6 +36,16 @@ def test_logits_of_both_heads_agree(recipe, model, stored, suffix):
         np.testing.assert_allclose(full[..., ::4, ::4], stored["logits_full_odd_sub"], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("suffix", ["", "_odd"])
+def test_logits_of_the_segformer_head_agree(golden, recipe, build, suffix):
+    stored = np.load(golden / "segformer_B_tiny.npz")
+    model = build(recipe.config(stored))
+    with torch.no_grad():
+        x = torch.from_numpy(recipe.array(stored, f"input{suffix}"))
+        np.testing.assert_allclose(model.low_logits(x), stored[f"logits_low{suffix}"], atol=1e-5, rtol=1e-5)
+        assert np.array_equal(model(x).argmax(1), stored[f"argmax_full{suffix}"])
+
+
 def test_whole_and_sliding_inference_agree(golden, recipe, model):
     stored = np.load(golden / "upernet_B_tiny_inference.npz")
     x = torch.from_numpy(recipe.array(stored, "input"))

@@ -1,6 +1,7 @@
 """The whole golden set beside the project, where it is there: every file the networks can take."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,6 @@ from internimage_perception.ops import DCNv3, dcnv3
 pytestmark = pytest.mark.shared
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "golden" / "internimage"
-VARIANT_OF_CONFIG = {"cityscapes/upernet_internimage_b_512x1024_160k_cityscapes": "b",
-                     "ade20k/upernet_internimage_g_896_160k_ade20k": "g"}  # fmt: skip
 
 
 def files(*patterns):
@@ -73,22 +72,21 @@ def test_backbone(path, recipe, build):
             np.testing.assert_allclose(feature, stored[f"feat{index}{suffix}"], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("path", files("internimage_tiny_cls_*.npz"), ids=named)
-def test_backbone_of_the_classification_networks(path, recipe, build):
-    """Their heads are not supported; stage maps come from the same backbone, remove_center included."""
+@pytest.mark.parametrize(
+    "path", files("internimage_tiny_cls_*.npz", "internimage_*_full_cls_*.npz"), ids=named
+)
+def test_classifier(path, recipe, build):
     stored = np.load(path)
-    configuration = recipe.config(stored)
-    for head_only in ("num_classes", "use_clip_projector", "patched_clip_dims"):
-        configuration.pop(head_only, None)
+    model = build(recipe.config(stored))
+    x = torch.from_numpy(stored["input"])
     with torch.no_grad():
-        features = build(configuration)(torch.from_numpy(stored["input"]))
-    compared = 0
-    for index, feature in enumerate(features):
-        if f"feat{index}_nhwc" in stored:
-            expected = stored[f"feat{index}_nhwc"]
-            np.testing.assert_allclose(feature.permute(0, 2, 3, 1), expected, atol=1e-4, rtol=1e-4)
-            compared += 1
-    assert compared
+        np.testing.assert_allclose(model(x), stored["logits"], atol=1e-4, rtol=1e-4)
+        if "input_odd" in stored:
+            logits = model(torch.from_numpy(stored["input_odd"]))
+            np.testing.assert_allclose(logits, stored["logits_odd"], atol=1e-4, rtol=1e-4)
+            np.testing.assert_allclose(model.pre_logits(x), stored["pre_logits"], atol=1e-4, rtol=1e-4)
+            for index, feature in enumerate(model.stage_maps(x)):
+                np.testing.assert_allclose(feature, stored[f"feat{index}_nhwc"], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("path", files("internimage_tiny_seg_*_grads.npz"), ids=named)
@@ -113,8 +111,8 @@ def test_backbone_gradients(path, recipe, build):
             np.testing.assert_allclose(gradients[key[5:]] / scale, stored[key] / scale, atol=1e-4)
 
 
-@pytest.mark.parametrize("path", files("upernet_*_tiny.npz"), ids=named)
-def test_upernet(path, recipe, build):
+@pytest.mark.parametrize("path", files("upernet_*_tiny.npz", "segformer_*_tiny.npz"), ids=named)
+def test_segmentor(path, recipe, build):
     stored = np.load(path)
     model = build(recipe.config(stored))
     for suffix in ("", "_odd"):
@@ -126,8 +124,10 @@ def test_upernet(path, recipe, build):
             assert np.array_equal(model(x).argmax(1), stored[f"argmax_full{suffix}"])
 
 
-@pytest.mark.parametrize("path", files("internimage_*_seg_det_keys.json"), ids=named)
-def test_backbone_keys(path):
+@pytest.mark.parametrize(
+    "path", files("internimage_*_seg_det_keys.json", "internimage_*_cls_*_keys.json"), ids=named
+)
+def test_backbone_and_classifier_keys(path):
     stored = json.loads(path.read_text())
     with torch.device("meta"):
         model = create_model(stored["config"])
@@ -135,11 +135,18 @@ def test_backbone_keys(path):
     assert list(model.state_dict()) == list(stored["keys"])
 
 
-@pytest.mark.parametrize("path", files("upernet_*_keys.json", "seg_upernet_*_keys.json"), ids=named)
-def test_upernet_keys(path):
+@pytest.mark.parametrize(
+    "path",
+    files(
+        "upernet_*_keys.json", "seg_upernet_*_keys.json", "segformer_*_keys.json", "seg_segformer_*_keys.json"
+    ),
+    ids=named,
+)  # fmt: skip
+def test_segmentor_keys(path):
     stored = json.loads(path.read_text())
-    variant = VARIANT_OF_CONFIG.get(stored.get("config"), path.stem.removesuffix("_keys").rsplit("_", 1)[-1])
+    name = re.search(r"(upernet|segformer)_internimage_[a-z]+", path.stem).group()
     with torch.device("meta"):
-        model = create_model(f"upernet_internimage_{variant}")
+        model = create_model(name)
     assert {key: list(value.shape) for key, value in model.state_dict().items()} == stored["keys"]
     assert list(model.state_dict()) == list(stored["keys"])
+    assert sum(parameter.numel() for parameter in model.parameters()) == stored["params"]
