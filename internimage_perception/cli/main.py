@@ -14,6 +14,7 @@ _COMMANDS = {
     "replay": "run a model over bags: masks, overlays, timings, report",
     "evaluate": "say how well bags with known truth are segmented; thresholds become an exit code",
     "inspect": "say what a bag, a model bundle or a rig file holds",
+    "convert-camera": "fit another camera model to the lenses of a rig or calibration file",
     "bundle": "make a model bundle from an architecture and weights",
     "scene": "record a drive along a generated street, with the truth beside it",
     "demo": "drive along a generated street with four fisheyes: record, segment, compare with the truth",

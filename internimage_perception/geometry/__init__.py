@@ -11,6 +11,7 @@ from internimage_perception.geometry.pinhole import PinholeCamera
 from internimage_perception.geometry.rig import Rig
 from internimage_perception.geometry.rig_camera import RigCamera
 from internimage_perception.geometry.unified import MeiCamera
+from internimage_perception.geometry.views import CylindricalCamera
 
 __all__ = [
     "CalibratedCamera",
@@ -18,6 +19,7 @@ __all__ = [
     "CameraInfoFields",
     "CameraModel",
     "CameraParameterError",
+    "CylindricalCamera",
     "DoubleSphereCamera",
     "EucmCamera",
     "KannalaBrandtCamera",
