@@ -4,7 +4,7 @@ import yaml
 
 from internimage_perception.geometry.calibration.calibration import CalibratedCamera, Wanted
 from internimage_perception.geometry.calibration.document import Document
-from internimage_perception.geometry.calibration.values import build, checked_size
+from internimage_perception.geometry.calibration.values import build, pixel_count
 from internimage_perception.geometry.fisheye import KannalaBrandtCamera
 from internimage_perception.geometry.pinhole import PinholeCamera
 from internimage_perception.geometry.unified import MeiCamera
@@ -27,9 +27,7 @@ def read(document: Document, wanted: Wanted) -> list[CalibratedCamera]:
     model = top.text("model_type", default).upper()
     if model not in {"MEI", "KANNALA_BRANDT", "PINHOLE"}:
         raise top.error("model_type", f"is {model!r}; known are MEI, KANNALA_BRANDT and PINHOLE")
-    width, height = (
-        checked_size(top, key, [top.number(key)] * 2)[0] for key in ("image_width", "image_height")
-    )
+    width, height = pixel_count(top, "image_width"), pixel_count(top, "image_height")
     projection = top.section("projection_parameters")
     parameters: dict[str, object] = {"width": width, "height": height}
     if model == "KANNALA_BRANDT":

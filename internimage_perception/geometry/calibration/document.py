@@ -1,5 +1,6 @@
 """Calibration files as sections that know their lines: YAML, OpenCV's dialects of YAML and XML, and JSON."""
 
+import re
 from pathlib import Path
 
 import yaml
@@ -58,8 +59,8 @@ class Document:
         if self.kind == "XML":
             return OpenCvLoader(""), compose_xml(text)
         if self.kind == "JSON":
-            # YAML reads JSON but for tabs, which JSON does not allow inside texts.
-            text = text.replace("\t", " ")
+            # YAML reads JSON but for tabs, which JSON does not allow inside texts, and OpenCV's comments.
+            text = re.sub(r"(?m)^ *//.*$", "", text.replace("\t", " "))
         elif text.startswith("%YAML:"):
             # OpenCV's own way to write the directive; a comment keeps the lines' numbers.
             text = "#" + text
@@ -71,9 +72,17 @@ class Document:
 
 
 def keys_of(node: yaml.Node | None) -> dict[str, yaml.Node]:
-    """Return the keys of a mapping node and their nodes; empty for other nodes."""
-    pairs = node.value if isinstance(node, yaml.MappingNode) else []
-    return {key.value: value for key, value in pairs if isinstance(key, yaml.ScalarNode)}
+    """Return the keys of a mapping node, merged ones (`<<`) included, and their nodes; else nothing."""
+    merged: dict[str, yaml.Node] = {}
+    own: dict[str, yaml.Node] = {}
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        if key.tag == "tag:yaml.org,2002:merge":
+            parents = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            for parent in reversed(parents):
+                merged.update(keys_of(parent))
+        elif isinstance(key, yaml.ScalarNode):
+            own[key.value] = value
+    return merged | own
 
 
 def _text(file: Path) -> str:

@@ -29,17 +29,17 @@ def load_calibration(
     """
     file = Path(path)
     wanted = Wanted(stem=file.stem, model=_model(model), size=size)
-    document = Document(file)
-    form = next((form for form in _FORMATS if form.matches(document.outline)), None)
-    if form is None:
-        raise CalibrationError(_unknown(document))
     try:
+        document = Document(file)
+        form = next((form for form in _FORMATS if form.matches(document.outline)), None)
+        if form is None:
+            raise CalibrationError(_unknown(document))
         cameras = form.read(document, wanted)
     except RecursionError as error:
-        message = f"{file}: {form.NAME}: is nested too deeply"
+        message = f"{file}: is nested too deeply"
         raise CalibrationError(message) from error
     except OverflowError as error:
-        message = f"{file}: {form.NAME}: a number is too large"
+        message = f"{file}: a number is too large"
         raise CalibrationError(message) from error
     for camera in cameras:
         _compare(camera, wanted, f"{file}: {form.NAME}: camera {camera.name!r}")

@@ -14,10 +14,10 @@ from internimage_perception.geometry.calibration.values import (
     Floats,
     build,
     camera_matrix,
-    checked_size,
     image_size,
     matrix,
     numbers,
+    pixel_count,
 )
 from internimage_perception.geometry.camera import CameraModel
 from internimage_perception.geometry.camera_info import camera_from_coefficients
@@ -195,7 +195,7 @@ def _size(top: Section, size: str, width: str, height: str, wanted: Wanted) -> t
     if size:
         given.append(image_size(top, size))
     if width and height:
-        given.append(checked_size(top, width, [top.number(width), top.number(height)]))
+        given.append((pixel_count(top, width), pixel_count(top, height)))
     elif width or height:
         raise top.error(width or height, "width and height are needed, but one of them is missing")
     if len(set(given)) > 1:
@@ -240,8 +240,8 @@ def _told_by_count(top: Section, key: str, count: int) -> str:
     if count == 4:
         raise top.error(
             key,
-            "4 coefficients are those of OpenCV's fisheye (k1 to k4) or its pinhole (k1, k2, p1, p2), and the "
-            "file does not say which; give model='fisheye' or model='pinhole', or add fisheye_model: 1 or 0",
+            "4 coefficients fit OpenCV's fisheye (k1 to k4) and its pinhole (k1, k2, p1, p2), and the "
+            "file does not say which; give model='fisheye' or model='pinhole', or add fisheye_model: 1 (0)",
         )
     return _PINHOLE
 

@@ -7,9 +7,9 @@ from internimage_perception.geometry.calibration.document import Document
 from internimage_perception.geometry.calibration.values import (
     build,
     camera_matrix,
-    checked_size,
     matrix,
     numbers,
+    pixel_count,
 )
 from internimage_perception.geometry.camera_info import camera_from_coefficients
 
@@ -30,9 +30,7 @@ def matches(outline: dict[str, yaml.Node]) -> bool:
 def read(document: Document, wanted: Wanted) -> list[CalibratedCamera]:
     """Return the camera of the raw image; the rectified view (R, P) is checked and left aside."""
     top = document.section(NAME)
-    width, height = (
-        checked_size(top, key, [top.number(key)] * 2)[0] for key in ("image_width", "image_height")
-    )
+    width, height = pixel_count(top, "image_width"), pixel_count(top, "image_height")
     parameters = {
         "width": width, "height": height, **camera_matrix(top, "camera_matrix"),
         "distortion_model": top.text("distortion_model"), "d": numbers(top, "distortion_coefficients"),

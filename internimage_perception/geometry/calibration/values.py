@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -102,12 +102,15 @@ def image_size(section: Section, key: str) -> tuple[float, float]:
     values = numbers(section, key)
     if len(values) != 2:
         raise section.error(key, f"must be width and height, not {len(values)} numbers")
-    return checked_size(section, key, values)
+    return _pixels(section, key, values[0]), _pixels(section, key, values[1])
 
 
-def checked_size(section: Section, key: str, values: Sequence[float]) -> tuple[float, float]:
-    """Return width and height, whole numbers of at least 1."""
-    if not all(value >= 1.0 and math.floor(value) == value for value in values):
-        text = " x ".join(f"{value:g}" for value in values)
-        raise section.error(key, f"the image size is {text}; it must be whole numbers of pixels, at least 1")
-    return values[0], values[1]
+def pixel_count(section: Section, key: str) -> float:
+    """Return a width or a height: a whole number, at least 1."""
+    return _pixels(section, key, section.number(key))
+
+
+def _pixels(section: Section, key: str, value: float) -> float:
+    if value < 1.0 or math.floor(value) != value:
+        raise section.error(key, f"must be a whole number of pixels, at least 1, not {value:g}")
+    return value

@@ -5,7 +5,7 @@ import yaml
 from internimage_perception.geometry import poses
 from internimage_perception.geometry.calibration.calibration import CalibratedCamera, Wanted
 from internimage_perception.geometry.calibration.document import Document, keys_of
-from internimage_perception.geometry.calibration.values import build, checked_size
+from internimage_perception.geometry.calibration.values import build, pixel_count
 from internimage_perception.geometry.fisheye import WoodScapeCamera
 from internimage_perception.geometry.yaml_section import Section
 
@@ -34,7 +34,7 @@ def read(document: Document, wanted: Wanted) -> list[CalibratedCamera]:
     if k1 <= 0.0:
         raise lens.error("k1", f"must be greater than 0, not {k1:g}")
     aspect = lens.number("aspect_ratio")
-    width, height = (checked_size(lens, key, [lens.number(key)] * 2)[0] for key in ("width", "height"))
+    width, height = pixel_count(lens, "width"), pixel_count(lens, "height")
     parameters = {
         "width": width, "height": height, "fx": k1, "fy": k1 * aspect,
         "cx": lens.number("cx_offset") + width / 2 - 0.5,

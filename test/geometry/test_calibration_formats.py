@@ -1,0 +1,370 @@
+"""Calibrations of ROS, Kalibr, OpenVINS, EuRoC, KITTI-360, VINS and WoodScape, and how each fails."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from internimage_perception.errors import CalibrationError
+from internimage_perception.geometry import (
+    Calibration,
+    CameraModel,
+    DoubleSphereCamera,
+    EucmCamera,
+    KannalaBrandtCamera,
+    MeiCamera,
+    PinholeCamera,
+    WoodScapeCamera,
+    load_calibration,
+)
+from internimage_perception.geometry.poses import pose, rpy_to_matrix, transform
+
+
+def load(folder: Path, text: str, **options: object) -> Calibration:
+    (folder / "side.txt").write_text(text, encoding="utf-8")
+    return load_calibration(folder / "side.txt", **options)
+
+
+def only(calibration: Calibration) -> CameraModel:
+    (camera,) = calibration.cameras.values()
+    return camera.camera
+
+
+ROS = """\
+image_width: 640
+image_height: 480
+camera_name: narrow_left
+camera_matrix:
+  rows: 3
+  cols: 3
+  data: [430.21, 0, 306.9, 0, 430.53, 227.2, 0, 0, 1]
+distortion_model: plumb_bob
+distortion_coefficients:
+  rows: 1
+  cols: 5
+  data: [-0.3375, 0.1113, -0.000107, 0.000237, 0.0]
+rectification_matrix:
+  rows: 3
+  cols: 3
+  data: [1, 0, 0, 0, 1, 0, 0, 0, 1]
+projection_matrix:
+  rows: 3
+  cols: 4
+  data: [383.1, 0, 311.2, 0, 0, 404.8, 225.6, 0, 0, 0, 1, 0]
+"""
+ROS_LENS = {"width": 640, "height": 480, "fx": 430.21, "fy": 430.53, "cx": 306.9, "cy": 227.2}
+ROS_D = (-0.3375, 0.1113, -0.000107, 0.000237, 0.0)
+
+
+def test_ros_camera_calibration(tmp_path: Path) -> None:
+    calibration = load(tmp_path, ROS)
+    assert calibration.file_format == "ROS camera calibration"
+    assert calibration.camera("narrow_left").camera == PinholeCamera(**ROS_LENS, d=ROS_D)
+    assert load(tmp_path, ROS.replace("camera_name: narrow_left\n", "")).camera("side").camera == only(
+        calibration
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "d", "expected"),
+    [
+        ("plumb_bob", ROS_D[:4], PinholeCamera(**ROS_LENS, d=ROS_D)),
+        ("equidistant", ROS_D[:4], KannalaBrandtCamera(**ROS_LENS, d=ROS_D[:4])),
+        ("fisheye", ROS_D[:4], KannalaBrandtCamera(**ROS_LENS, d=ROS_D[:4])),
+        (
+            "rational_polynomial",
+            (*ROS_D, 0.3, 0.2, 0.1),
+            PinholeCamera(**ROS_LENS, d=(*ROS_D, 0.3, 0.2, 0.1)),
+        ),
+        ("mei", (1.2, *ROS_D[:4]), MeiCamera(**ROS_LENS, xi=1.2, d=ROS_D[:4])),
+        ("eucm", (0.6, 1.1), EucmCamera(**ROS_LENS, alpha=0.6, beta=1.1)),
+    ],
+)
+def test_models_of_ros_files(tmp_path: Path, model: str, d: tuple[float, ...], expected: CameraModel) -> None:
+    start, rest = ROS.split("distortion_coefficients:")
+    text = (
+        start.replace("plumb_bob", model)
+        + f"distortion_coefficients:\n  rows: 1\n  cols: {len(d)}\n  data: {list(d)}\n"
+        + rest[rest.index("rectification_matrix") :]
+    )
+    assert only(load(tmp_path, text)) == expected
+
+
+TURN = rpy_to_matrix(0.1, -0.2, 0.3)
+IMU_TO_CAM0 = pose((0.02, -0.01, 0.05), rpy_to_matrix(1.5, 0.01, 1.6))
+CAM0_TO_CAM1 = pose((-0.11, 0.002, 0.003), TURN)
+CAM1_TO_CAM2 = pose((0.3, 0.1, -0.2), rpy_to_matrix(-0.4, 0.9, 0.2))
+KALIBR = f"""\
+cam0:
+  cam_overlaps: [1]
+  camera_model: pinhole
+  distortion_coeffs: [0.0034, 0.00072, -0.0021, 0.0002]
+  distortion_model: equidistant
+  intrinsics: [190.978, 190.973, 254.93, 256.89]
+  resolution: [512, 513]
+  rostopic: /cam0/image_raw
+  T_cam_imu: {IMU_TO_CAM0.tolist()}
+cam1:
+  T_cn_cnm1: {CAM0_TO_CAM1.tolist()}
+  camera_model: ds
+  distortion_coeffs: []
+  distortion_model: none
+  intrinsics: [-0.18, 0.59, 160.1, 160.2, 255.3, 256.4]
+  resolution: [512, 513]
+  rostopic: /cam1/image_raw
+cam2:
+  T_cn_cnm1: {CAM1_TO_CAM2.tolist()}
+  camera_model: omni
+  distortion_coeffs: [-0.335, 0.132, 0.00056, 0.00058]
+  distortion_model: radtan
+  intrinsics: [0.80065662, 833.006, 830.345, 373.85, 253.749]
+  resolution: [752, 480]
+"""
+SQUARE = {"width": 512, "height": 513}
+
+
+def test_kalibr_chain(tmp_path: Path) -> None:
+    calibration = load(tmp_path, KALIBR)
+    assert calibration.file_format == "Kalibr camera chain"
+    assert list(calibration.cameras) == ["cam0", "cam1", "cam2"]
+    cameras = [calibration.camera(name) for name in calibration.cameras]
+    assert [camera.image_topic for camera in cameras] == ["/cam0/image_raw", "/cam1/image_raw", ""]
+    assert cameras[0].camera == KannalaBrandtCamera(
+        **SQUARE, fx=190.978, fy=190.973, cx=254.93, cy=256.89, d=(0.0034, 0.00072, -0.0021, 0.0002)
+    )
+    assert cameras[1].camera == DoubleSphereCamera(
+        **SQUARE, fx=160.1, fy=160.2, cx=255.3, cy=256.4, xi=-0.18, alpha=0.59
+    )
+    assert cameras[2].camera == MeiCamera(
+        width=752, height=480, fx=833.006, fy=830.345, cx=373.85, cy=253.749, xi=0.80065662,
+        d=(-0.335, 0.132, 0.00056, 0.00058),
+    )  # fmt: skip
+    point = np.array([0.3, -0.7, 2.1])
+    in_second = transform(CAM0_TO_CAM1, point)
+    in_third = transform(CAM1_TO_CAM2, in_second)
+    np.testing.assert_allclose(transform(cameras[0].poses["cam0"], point), point, atol=1e-12)
+    np.testing.assert_allclose(transform(cameras[1].poses["cam0"], in_second), point, atol=1e-12)
+    np.testing.assert_allclose(transform(cameras[2].poses["cam0"], in_third), point, atol=1e-12)
+    np.testing.assert_allclose(
+        transform(cameras[0].poses["imu"], transform(IMU_TO_CAM0, point)), point, atol=1e-12
+    )
+    assert list(cameras[1].poses) == ["cam0"]
+
+
+def test_order_of_names_is_numerical(tmp_path: Path) -> None:
+    block = "{camera_model: pinhole, intrinsics: [1, 1, 1, 1], resolution: [2, 2], distortion_model: none}"
+    calibration = load(tmp_path, f"cam10: {block}\ncam2: {block}\n")
+    assert list(calibration.cameras) == ["cam2", "cam10"]
+    assert only(load(tmp_path, f"cam0: {block}")) == PinholeCamera(width=2, height=2, fx=1, fy=1, cx=1, cy=1)
+    # No file says where these two are.
+    assert [list(camera.poses) for camera in calibration.cameras.values()] == [["cam2"], []]
+
+
+@pytest.mark.parametrize("key", ["T_cam_imu", "T_imu_cam"])
+def test_poses_by_the_imu(tmp_path: Path, key: str) -> None:
+    """OpenVINS writes T_imu_cam, in a file with OpenCV's head."""
+    second = CAM0_TO_CAM1 @ IMU_TO_CAM0
+    given = [np.linalg.inv(m) if key == "T_imu_cam" else m for m in (IMU_TO_CAM0, second)]
+    blocks = [
+        f"cam{i}:\n  {key}: {m.tolist()}\n  camera_model: eucm\n  intrinsics: [0.6, 1.1, 2, 3, 1, 1]\n"
+        f"  resolution: [3, 2]\n  rostopic: /c{i}\n"
+        for i, m in enumerate(given)
+    ]
+    calibration = load(tmp_path, "%YAML:1.0 # head\n\n" + "".join(blocks))
+    expected = EucmCamera(width=3, height=2, fx=2, fy=3, cx=1, cy=1, alpha=0.6, beta=1.1)
+    assert calibration.camera("cam1").camera == expected
+    np.testing.assert_allclose(calibration.camera("cam1").poses["imu"] @ second, np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(calibration.camera("cam1").poses["cam0"] @ CAM0_TO_CAM1, np.eye(4), atol=1e-12)
+
+
+def test_euroc_sensor(tmp_path: Path) -> None:
+    text = (
+        "#Default\nsensor_type: camera\ncomment: VI-Sensor cam0\n"
+        f"T_BS:\n  cols: 4\n  rows: 4\n  data: {np.linalg.inv(IMU_TO_CAM0).ravel().tolist()}\n"
+        "rate_hz: 20\nresolution: [752, 480]\ncamera_model: pinhole\n"
+        "intrinsics: [458.654, 457.296, 367.2, 248.4]\n"
+        "distortion_model: radial-tangential\ndistortion_coefficients: [-0.28, 0.07, 0.0002, 1.8e-05]\n"
+    )
+    camera = load(tmp_path, text).camera("side")
+    assert camera.camera == PinholeCamera(
+        width=752, height=480, fx=458.654, fy=457.296, cx=367.2, cy=248.4, d=(-0.28, 0.07, 0.0002, 1.8e-05)
+    )
+    np.testing.assert_allclose(camera.poses["body"] @ IMU_TO_CAM0, np.eye(4), atol=1e-12)
+
+
+KITTI_360 = """\
+%YAML:1.0
+---
+model_type: MEI
+camera_name: image_02
+image_width: 1400
+image_height: 1402
+mirror_parameters:
+   xi: 2.2134047507854890e+00
+distortion_parameters:
+   k1: 1.6798235660113681e-02
+   k2: 1.6548773243373522e+00
+   p1: 4.2223943394772046e-04
+   p2: 4.2462134260997584e-04
+projection_parameters:
+   gamma1: 1.3363220825849971e+03
+   gamma2: 1.3357883350012958e+03
+   u0: 7.1694323510126321e+02
+   v0: 7.0576498308221585e+02
+"""
+
+
+def test_kitti_360(tmp_path: Path) -> None:
+    camera = load(tmp_path, KITTI_360).camera("image_02").camera
+    assert isinstance(camera, MeiCamera)
+    assert (camera.width, camera.height) == (1400, 1402)
+    x, y, z = 0.9, -0.5, 0.1
+    length = math.sqrt(x * x + y * y + z * z)
+    a, b = x / (z + 2.213404750785489 * length), y / (z + 2.213404750785489 * length)
+    r2 = a * a + b * b
+    k1, k2, p1, p2 = 0.016798235660113681, 1.6548773243373522, 4.2223943394772046e-04, 4.2462134260997584e-04
+    radial = 1 + k1 * r2 + k2 * r2**2
+    u = 1336.3220825849971 * (a * radial + 2 * p1 * a * b + p2 * (r2 + 2 * a * a)) + 716.94323510126321
+    v = 1335.7883350012958 * (b * radial + p1 * (r2 + 2 * b * b) + 2 * p2 * a * b) + 705.76498308221585
+    np.testing.assert_allclose(camera.project((x, y, z))[0], (u, v), atol=1e-9)
+
+
+def test_other_models_of_camodocal(tmp_path: Path) -> None:
+    head = "image_width: 752\nimage_height: 480\n"
+    numbers = "k2: 0.1, k3: 0.02, k4: -0.03, k5: 0.004, mu: 460, mv: 461, u0: 370, v0: 240"
+    text = f"projection_parameters: {{{numbers}}}\n"
+    size = {"width": 752, "height": 480, "fx": 460, "fy": 461, "cx": 370, "cy": 240}
+    fisheye = load(tmp_path, f"%YAML:1.0\nmodel_type: KANNALA_BRANDT\n{head}{text}")
+    assert only(fisheye) == KannalaBrandtCamera(**size, d=(0.1, 0.02, -0.03, 0.004))
+    text = (
+        "projection_parameters: {fx: 460, fy: 461, cx: 370, cy: 240}\n"
+        "distortion_parameters: {k1: 0.1, k2: 0.2, p1: 0.003, p2: 0.004}\n"
+    )
+    assert only(load(tmp_path, f"{head}{text}")) == PinholeCamera(**size, d=(0.1, 0.2, 0.003, 0.004))
+
+
+WOODSCAPE = {
+    "extrinsic": {"quaternion": [0.5, -0.5, 0.5, -0.5], "translation": [3.75, 0.02, 0.65]},
+    "intrinsic": {
+        "aspect_ratio": 1.01, "cx_offset": 3.942, "cy_offset": -3.093, "height": 966.0, "k1": 339.749,
+        "k2": -31.988, "k3": 48.275, "k4": -7.201, "model": "radial_poly", "poly_order": 4, "width": 1280.0,
+    },
+    "name": "FV",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("indent", [None, 2, "\t"])
+def test_woodscape(tmp_path: Path, indent: object) -> None:
+    calibration = load(tmp_path, json.dumps(WOODSCAPE, indent=indent))
+    front = calibration.camera("FV")
+    assert isinstance(front.camera, WoodScapeCamera)
+    assert (front.camera.width, front.camera.height) == (1280, 966)
+    for theta in (0.2, 1.0, 1.7):
+        pixel = 339.749 * theta - 31.988 * theta**2 + 48.275 * theta**3 - 7.201 * theta**4
+        turn = 0.7
+        point = (math.sin(theta) * math.cos(turn), math.sin(theta) * math.sin(turn), math.cos(theta))
+        expected = (
+            pixel * math.cos(turn) + 3.942 + 1280 / 2 - 0.5,
+            1.01 * pixel * math.sin(turn) - 3.093 + 966 / 2 - 0.5,
+        )
+        np.testing.assert_allclose(front.camera.project(point)[0], expected, atol=1e-9)
+    # This quaternion turns the optical axes into x forward, y left, z up.
+    vehicle = transform(front.poses["vehicle"], (0.1, 0.2, 5.0))
+    np.testing.assert_allclose(vehicle, (3.75 + 5.0, 0.02 - 0.1, 0.65 - 0.2), atol=1e-12)
+
+
+def test_woodscape_without_pose(tmp_path: Path) -> None:
+    only_lens = {"intrinsic": WOODSCAPE["intrinsic"]}
+    assert load(tmp_path, json.dumps(only_lens)).camera("side").poses == {}
+
+
+def woodscape(**changes: object) -> str:
+    return json.dumps(WOODSCAPE | {"intrinsic": WOODSCAPE["intrinsic"] | changes}, indent=1)
+
+
+PROBLEMS = [
+    (ROS.replace("distortion_model: plumb_bob\n", ""), "ROS .*: distortion_model: this key is missing"),
+    (
+        ROS.replace("plumb_bob", "kannala"),
+        ":8: ROS camera calibration: distortion_model: unknown .* 'kannala'",
+    ),
+    (
+        ROS.replace("plumb_bob", "equidistant"),
+        "distortion_coefficients: .* takes 4 coefficients, but d has 5",
+    ),
+    (ROS.replace("[430.21", "[-430.21"), ":4: .*camera_matrix: fx of this pinhole camera is -430.21"),
+    (ROS.replace("[430.21, 0", "[430.21, 0.7"), "camera_matrix: has the skew 0.7"),
+    (ROS.replace("image_width: 640", "image_width: wide"), ":1: .*image_width: must be a number, not 'wide'"),
+    (
+        ROS.replace("image_width: 640", "image_width: -640"),
+        ":1: .*image_width: must be a whole number of pixels, at least 1, not -640",
+    ),
+    (ROS.replace("[383.1, 0,", "[383.1,"), "projection_matrix.data: has 11 numbers, .* 3 x 4"),
+    (ROS.replace("0, 0, 1]\ndist", "0, 0, 1, 7]\ndist"), ":7: .*camera_matrix.data: has 10 numbers"),
+    (
+        KALIBR.replace("ds\n", "fov\n"),
+        ":12: Kalibr camera chain, camera 'cam1': camera_model: 'fov' is unknown",
+    ),
+    (
+        KALIBR.replace("equidistant", "fov"),
+        "cam0.: distortion_model: 'fov' on 'pinhole': .*not supported; with",
+    ),
+    (
+        KALIBR.replace("none", "radtan"),
+        "cam1.: distortion_model: 'radtan' on 'ds': unknown; .* these are: none",
+    ),
+    (KALIBR.replace("coeffs: []", "coeffs: [0.1]"), "cam1.: distortion_coeffs: has coefficients although"),
+    (KALIBR.replace("[190.978,", "[1, 190.978,"), "must be the 4 numbers fx, fy, cx, cy, not 5 numbers"),
+    (KALIBR.replace("[-0.18,", "[-1.18,"), "cam1.: intrinsics: xi of this double_sphere camera is -1.18"),
+    (KALIBR.replace("[0.0034, ", "["), "cam0.: distortion_coeffs: of 'equidistant' must be 4 numbers, not 3"),
+    (
+        KALIBR.replace("[512, 513]", "[512, -513]"),
+        "cam0.: resolution: must be a whole number of pixels, at least 1, not -513",
+    ),
+    (KALIBR.replace("[512, 513]", "[512]"), "resolution: must be width and height, not 1 numbers"),
+    (
+        KALIBR.replace("cam0:", "cam7:"),
+        ":11: .*'cam1': T_cn_cnm1: refers to the camera before, which the file",
+    ),
+    (KALIBR.replace("cam1:", "cam3:"), "'cam2': T_cn_cnm1: refers to cam1, which is missing"),
+    (KALIBR.replace("T_cn_cnm1: [[", "T_cn_cnm1: [[9"), "cam1.: T_cn_cnm1: .* is not a rotation"),
+    (KALIBR.replace("rostopic: /cam0/image_raw", "rostopic: 7"), "cam0.: rostopic: must be a text, not 7"),
+    (KALIBR + "cam3: 5\n", "camera 'cam3': must be a mapping"),
+    (KITTI_360.replace("MEI", "SCARAMUZZA"), ":3: KITTI-360: model_type: is 'SCARAMUZZA'; known are MEI,"),
+    (KITTI_360.replace("   xi: 2.", "   xi: -2."), ":8: KITTI-360: mirror_parameters.xi: must be at least 0"),
+    (KITTI_360.replace("   v0:", "   v:"), "projection_parameters.v0: this key is missing"),
+    (KITTI_360.replace("1.3363220825849971e+03", ".nan"), "projection_parameters.gamma1: must be a finite"),
+    (KITTI_360.replace("gamma1: 1", "gamma1: -1"), "gamma1: fx of this mei camera is -1336"),
+    (
+        KITTI_360.replace("image_height: 1402", "image_height: 0"),
+        "image_height: must be a whole number of pixels, at least 1, not 0",
+    ),
+    (woodscape(model="mei"), "WoodScape: intrinsic.model: is 'mei'; only radial_poly"),
+    (woodscape(poly_order=5), "intrinsic.poly_order: is 5"),
+    (woodscape(k1=-1.0), "intrinsic.k1: must be greater than 0"),
+    (woodscape(k2=None), "intrinsic.k2: must be a finite number, not None"),
+    (woodscape(k3=1e400), "intrinsic.k3: must be a"),
+    (woodscape(aspect_ratio=-1), "intrinsic.aspect_ratio: fy of this woodscape camera"),
+    (woodscape(width=-1280), "intrinsic.width: must be a whole number .* not -1280"),
+    (
+        json.dumps(WOODSCAPE).replace("0.5, -0.5, 0.5", "0.9, -0.5, 0.5"),
+        "extrinsic.quaternion: .* has length",
+    ),
+    (json.dumps(WOODSCAPE).replace("3.75, ", ""), "extrinsic.translation: must be a list of 3 numbers"),
+    (json.dumps(WOODSCAPE | {"name": 3}), "WoodScape: name: must be a text, not 3"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), PROBLEMS)
+def test_complaints_name_file_line_and_key(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(CalibrationError, match=reason) as caught:
+        load(tmp_path, text)
+    assert caught.match(r"side\.txt:\d+: ")
+
+
+def test_the_caller_contradicts_the_file(tmp_path: Path) -> None:
+    assert only(load(tmp_path, KITTI_360, model="mei", size=(1400, 1402))).model == "mei"
+    with pytest.raises(CalibrationError, match="'image_02': is a mei camera, although model='equidistant'"):
+        load(tmp_path, KITTI_360, model="fisheye")
