@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
+from internimage_perception.native_files import OPS_ENVIRONMENT as ENVIRONMENT
 from internimage_perception.ops.geometry import OperatorError
 from internimage_perception.ops.native_arrays import CPU_TYPES, CUDA_TYPES, Types
 from internimage_perception.ops.native_cuda import cuda_library
 from internimage_perception.ops.native_library import NativeError, cpu_library
 
 IMPLEMENTATIONS = ("reference", "native")
-ENVIRONMENT = "INTERNIMAGE_PERCEPTION_OPS"
 
 _log = logging.getLogger(__name__)
 

@@ -2,15 +2,14 @@
 
 import ctypes
 import functools
-import os
 import sys
 from pathlib import Path
 
 from internimage_perception.errors import PerceptionError
+from internimage_perception.native_files import first_library, search_path
 
 ABI_VERSION = 1
 CPU_LIBRARY = "libdcnv3_cpu.so"
-ENVIRONMENT = "INTERNIMAGE_PERCEPTION_LIBRARY_PATH"
 F32, F64, F16, BF16 = range(4)
 REMOVE_CENTER, SOFTMAX_MASK, DETERMINISTIC = 1, 2, 4
 
@@ -58,27 +57,9 @@ class NativeError(PerceptionError, RuntimeError):
     """The native library is not there, not the right one, or refused a call."""
 
 
-def search_path() -> list[Path]:
-    """Return the folders where the libraries are looked for, in order.
-
-    1. `INTERNIMAGE_PERCEPTION_LIBRARY_PATH`, folders separated by colons;
-    2. `lib` beside this module: pip installs them there;
-    3. `lib` of the ROS workspaces in `AMENT_PREFIX_PATH`: colcon installs them there;
-    4. `build/native` of the source tree: `make setup` builds them there.
-    """
-    package = Path(__file__).resolve().parents[1]
-    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
-    return [
-        *(Path(folder) for folder in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if folder),
-        package / "lib",
-        *(Path(prefix) / "lib" for prefix in prefixes if prefix),
-        package.parent / "build" / "native",
-    ]
-
-
 def library_path(name: str = CPU_LIBRARY) -> Path | None:
     """Return the first library of that name in the search path, None without one."""
-    return next((path for folder in search_path() if (path := folder / name).is_file()), None)
+    return first_library(name, search_path())
 
 
 @functools.cache

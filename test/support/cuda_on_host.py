@@ -3,9 +3,9 @@
 import torch
 from support import dcnv3_calls
 
+from internimage_perception.native_files import search_path
 from internimage_perception.ops import dcnv3
 from internimage_perception.ops.native_cuda import dcnv3_cuda, dcnv3_cuda_backward
-from internimage_perception.ops.native_library import search_path
 
 FOUND = [folder / "libdcnv3_cuda_on_host.so" for folder in search_path()]
 PATH = next((path for path in FOUND if path.is_file()), None)
