@@ -1,197 +1,174 @@
-// The CPU kernels against a plain loop over the definition, on arrays of exactly their size: built with the address
-// sanitizer (DCNV3_SANITIZE), any access beside them ends the program.
-#include <cmath>
-#include <cstdio>
-#include <cstdlib>
-#include <limits>
-#include <random>
-#include <vector>
-
-#include "dcnv3/dcnv3.h"
+// DCNv3 on the CPU against a plain loop over its definition.
+#include "support.h"
 
 namespace {
 
-int failures = 0;
-
-void check(bool good, const char* what, int round) {
-  if (good) return;
-  std::printf("round %d: %s\n", round, what);
-  ++failures;
-}
+using test::Numbers;
+using test::rounded;
+using test::Values;
 
 struct Case {
   dcnv3_params p{};
   int points = 0;
-  std::vector<double> input, offset, mask, gate, grad_output;
+  Values input, offset, mask, gate, grad_output;  // as stored, rounded to their types
+  int types[4];                                   // of input, offset, mask, gate
 
   std::int64_t pixels() const { return p.batch * p.out_height * p.out_width; }
   std::int64_t channels() const { return std::int64_t{p.group} * p.group_channels; }
+  bool single() const { return types[0] != DCNV3_F64; }
 };
 
-Case draw(std::mt19937& random) {
-  auto between = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+Case draw(test::Random& random) {
   Case c;
   dcnv3_params& p = c.p;
   p.struct_size = sizeof p;
-  p.batch = between(0, 3);
-  p.group = between(1, 4);
-  p.group_channels = between(1, 40);
-  p.kernel_h = between(1, 5);
-  p.kernel_w = between(1, 5);
-  p.stride_h = between(1, 3);
-  p.stride_w = between(1, 3);
-  p.dilation_h = between(1, 2);
-  p.dilation_w = between(1, 2);
-  p.pad_h = between(0, 3);
-  p.pad_w = between(0, 3);
-  p.height = std::max(1, p.dilation_h * (p.kernel_h - 1) + 1 - 2 * p.pad_h) + between(0, 12);
-  p.width = std::max(1, p.dilation_w * (p.kernel_w - 1) + 1 - 2 * p.pad_w) + between(0, 12);
-  p.offset_scale = between(1, 4) * 0.5;
-  p.threads = between(1, 3);
+  p.batch = random.between(0, 3);
+  p.group = random.between(1, 4);
+  p.group_channels = random.between(1, 40);
+  p.kernel_h = random.between(1, 5);
+  p.kernel_w = random.between(1, 5);
+  p.stride_h = random.between(1, 3);
+  p.stride_w = random.between(1, 3);
+  p.dilation_h = random.between(1, 2);
+  p.dilation_w = random.between(1, 2);
+  p.pad_h = random.between(0, 3);
+  p.pad_w = random.between(0, 3);
+  p.height = std::max(1, p.dilation_h * (p.kernel_h - 1) + 1 - 2 * p.pad_h) + random.between(0, 9);
+  p.width = std::max(1, p.dilation_w * (p.kernel_w - 1) + 1 - 2 * p.pad_w) + random.between(0, 9);
+  p.offset_scale = random.between(1, 4) * 0.5;
   const int taps = p.kernel_h * p.kernel_w;
-  const bool removes = taps % 2 == 1 && taps > 1 && between(0, 1);
+  const bool removes = taps % 2 == 1 && taps > 1 && random.chance(2);
   c.points = taps - removes;
-  p.flags = (removes ? DCNV3_REMOVE_CENTER : 0) | (between(0, 1) ? DCNV3_SOFTMAX_MASK : 0);
-  check(dcnv3_output_size(&p, &p.out_height, &p.out_width) == DCNV3_OK, "output size", -1);
+  p.flags = (removes ? DCNV3_REMOVE_CENTER : 0) | (random.chance(2) ? DCNV3_SOFTMAX_MASK : 0);
+  test::check(dcnv3_output_size(&p, &p.out_height, &p.out_width) == DCNV3_OK, "output size", -1);
 
-  auto fill = [&](std::vector<double>& v, std::int64_t size, double spread) {
-    v.resize(size);
-    for (double& x : v) x = std::normal_distribution<double>(0, spread)(random);
-  };
-  fill(c.input, p.batch * p.height * p.width * c.channels(), 1);
-  fill(c.offset, c.pixels() * p.group * c.points * 2, between(0, 3) ? 1.5 : 100);
-  fill(c.mask, c.pixels() * p.group * c.points, 1);
-  fill(c.grad_output, c.pixels() * c.channels(), 1);
-  if (p.height == p.out_height && p.width == p.out_width && between(0, 1)) {
-    fill(c.gate, c.pixels() * p.group, 1);
+  for (int& type : c.types) type = random.type();
+  const std::int64_t samples = c.pixels() * p.group * c.points;
+  c.input = rounded(random.normal(p.batch * p.height * p.width * c.channels(), 1), c.types[0]);
+  c.mask = rounded(random.normal(samples, 1), c.types[2]);
+  c.grad_output = rounded(random.normal(c.pixels() * c.channels(), 1), c.types[0]);
+  c.offset = random.normal(2 * samples, random.chance(4) ? 100 : 1.5);
+  if (p.height == p.out_height && p.width == p.out_width && random.chance(2)) {
+    c.gate = random.normal(c.pixels() * p.group, 1);
     for (double& x : c.gate) x = 1 / (1 + std::exp(-x));
+    c.gate = rounded(c.gate, c.types[3]);
   }
   return c;
 }
 
-double at(const Case& c, std::int64_t n, std::int64_t y, std::int64_t x, std::int64_t channel) {
-  if (y < 0 || x < 0 || y >= c.p.height || x >= c.p.width) return 0;
-  return c.input[((n * c.p.height + y) * c.p.width + x) * c.channels() + channel];
-}
+// What the definition says: sample by sample, corner by corner.
+struct Wanted {
+  Values output, input, offset, mask, gate;
+  std::vector<bool> jumps;  // of offsets: whether the slope jumps there
+  explicit Wanted(const Case& c)
+      : output(c.grad_output.size()), input(c.input.size()), offset(c.offset.size()), mask(c.mask.size()),
+        gate(c.gate.size()), jumps(c.offset.size()) {}
+};
 
-// The definition: sample by sample, corner by corner.
-std::vector<double> by_definition(const Case& c) {
+// Adds one sample of one pixel and group to its output, and to the gradients.
+void add_sample(const Case& c, std::int64_t at, double x, double y, double share, std::int64_t image, int group,
+                const Values& grad, Values& output, Wanted& wanted) {
   const dcnv3_params& p = c.p;
-  std::vector<double> out(c.pixels() * c.channels());
-  for (std::int64_t pixel = 0; pixel < c.pixels(); ++pixel) {
-    const std::int64_t n = pixel / (p.out_height * p.out_width), i = pixel / p.out_width % p.out_height;
-    const std::int64_t j = pixel % p.out_width;
-    for (int g = 0; g < p.group; ++g) {
-      const double* mask = &c.mask[(pixel * p.group + g) * c.points];
-      double total = 0;
-      for (int k = 0; k < c.points; ++k) total += std::exp(mask[k]);
-      int k = 0;
-      for (int tap = 0; tap < p.kernel_h * p.kernel_w; ++tap) {
-        if ((p.flags & DCNV3_REMOVE_CENTER) && tap == p.kernel_h * p.kernel_w / 2) continue;
-        const double* o = &c.offset[((pixel * p.group + g) * c.points + k) * 2];
-        const int cx = p.dilation_w * (p.kernel_w - 1) / 2, cy = p.dilation_h * (p.kernel_h - 1) / 2;
-        const double x = double(j * p.stride_w - p.pad_w + cx) + p.offset_scale * (tap / p.kernel_h * p.dilation_w - cx + o[0]);
-        const double y = double(i * p.stride_h - p.pad_h + cy) + p.offset_scale * (tap % p.kernel_h * p.dilation_h - cy + o[1]);
-        const double weight = p.flags & DCNV3_SOFTMAX_MASK ? std::exp(mask[k]) / total : mask[k];
-        ++k;
-        if (!(std::fabs(x) < 1e6 && std::fabs(y) < 1e6)) continue;
-        const double fx = std::floor(x), fy = std::floor(y);
-        for (int ch = 0; ch < p.group_channels; ++ch)
-          for (int corner = 0; corner < 4; ++corner) {
-            const double xx = fx + corner % 2, yy = fy + corner / 2;
-            out[pixel * c.channels() + g * p.group_channels + ch] +=
-                weight * (1 - std::fabs(x - xx)) * (1 - std::fabs(y - yy)) *
-                at(c, n, std::int64_t(yy), std::int64_t(xx), g * p.group_channels + ch);
-          }
-      }
-      if (c.gate.empty()) continue;
-      const double gate = c.gate[pixel * p.group + g];
-      for (int ch = 0; ch < p.group_channels; ++ch) {
-        const std::int64_t index = pixel * c.channels() + g * p.group_channels + ch;
-        out[index] = out[index] * (1 - gate) + c.input[index] * gate;
-      }
+  wanted.jumps[2 * at] = wanted.jumps[2 * at + 1] = test::slopes_jump(x, y, c.single());
+  if (std::isnan(x) || std::isnan(y)) output.assign(output.size(), std::nan(""));
+  test::each_corner(x, y, p.height, p.width, [&](std::int64_t place, double w, double dx, double dy) {
+    const std::int64_t first =
+        (image * p.height * p.width + place) * c.channels() + std::int64_t{group} * p.group_channels;
+    for (int ch = 0; ch < p.group_channels; ++ch) {
+      const double product = c.input[first + ch] * grad[ch];
+      output[ch] += share * w * c.input[first + ch];
+      wanted.input[first + ch] += share * w * grad[ch];
+      wanted.mask[at] += w * product;
+      wanted.offset[2 * at] += share * p.offset_scale * dx * product;
+      wanted.offset[2 * at + 1] += share * p.offset_scale * dy * product;
     }
-  }
-  return out;
+  });
 }
 
-dcnv3_array array_of(std::vector<double>& v) { return {v.empty() ? nullptr : v.data(), DCNV3_F64, 0}; }
-
-std::vector<double> forward(Case& c, int round) {
-  // Never NULL, even without pixels.
-  std::vector<double> out(std::max<std::int64_t>(1, c.pixels() * c.channels()), std::nan(""));
-  const dcnv3_tensors in{array_of(c.input), array_of(c.offset), array_of(c.mask), array_of(c.gate)};
-  check(dcnv3_forward_cpu(&c.p, &in, array_of(out)) == DCNV3_OK, "forward status", round);
-  return out;
-}
-
-double weighted_sum(Case& c, int round) {
-  const std::vector<double> out = forward(c, round);
-  double sum = 0;
-  for (std::size_t i = 0; i < c.grad_output.size(); ++i) sum += out[i] * c.grad_output[i];
-  return sum;
-}
-
-// Every gradient of the backward pass against a finite difference at a few places.
-void check_gradients(Case& c, std::mt19937& random, int round) {
-  std::vector<double> input(c.input.size()), offset(c.offset.size()), mask(c.mask.size()), gate(c.gate.size());
-  const dcnv3_tensors in{array_of(c.input), array_of(c.offset), array_of(c.mask), array_of(c.gate)};
-  const dcnv3_tensors grad{array_of(input), array_of(offset), array_of(mask), array_of(gate)};
-  check(dcnv3_backward_cpu(&c.p, &in, array_of(c.grad_output), &grad) == DCNV3_OK, "backward status", round);
-  std::vector<double>* pairs[][2] = {{&c.input, &input}, {&c.offset, &offset}, {&c.mask, &mask}, {&c.gate, &gate}};
-  for (auto& pair : pairs) {
-    if (pair[0]->empty()) continue;
-    for (int trial = 0; trial < 3; ++trial) {
-      const std::size_t i = std::uniform_int_distribution<std::size_t>(0, pair[0]->size() - 1)(random);
-      double& value = (*pair[0])[i];
-      const double before = value, step = 1e-6;
-      value = before + step;
-      const double above = weighted_sum(c, round);
-      value = before - step;
-      const double below = weighted_sum(c, round);
-      value = before;
-      const double difference = (above - below) / (2 * step);
-      // A step across a pixel's border is no slope: rare, and told by a second, smaller one.
-      value = before + step / 8;
-      const double near = (weighted_sum(c, round) - below) / (step * 1.125);
-      value = before;
-      if (std::fabs(near - difference) > 1e-4 * (1 + std::fabs(difference))) continue;
-      check(std::fabs((*pair[1])[i] - difference) <= 1e-4 * (1 + std::fabs(difference)), "gradient", round);
-    }
+// Blends a pixel's output with the centre.
+void add_gate(const Case& c, std::int64_t unit, Values& output, Wanted& wanted) {
+  const int channels = c.p.group_channels;
+  for (int ch = 0; ch < channels; ++ch) {
+    // Input and output have one size.
+    const double grad = c.grad_output[unit * channels + ch], center = c.input[unit * channels + ch];
+    wanted.gate[unit] += grad * (center - output[ch]);
+    wanted.input[unit * channels + ch] += grad * c.gate[unit];
+    output[ch] = output[ch] * (1 - c.gate[unit]) + center * c.gate[unit];
   }
 }
 
-// Positions that are no place: nothing outside the arrays is touched, the rest of the output stays.
-void check_wild_positions(Case& c, std::mt19937& random, int round) {
-  const double wild[] = {std::nan(""), std::numeric_limits<double>::infinity(),
-                         -std::numeric_limits<double>::infinity(), 1e300, -1e300, 2147483648.0};
-  for (double& x : c.offset)
-    if (random() % 4 == 0) x = wild[random() % 6];
-  std::vector<double> input(c.input.size()), offset(c.offset.size()), mask(c.mask.size()), gate(c.gate.size());
-  const dcnv3_tensors in{array_of(c.input), array_of(c.offset), array_of(c.mask), array_of(c.gate)};
-  const dcnv3_tensors grad{array_of(input), array_of(offset), array_of(mask), array_of(gate)};
-  forward(c, round);
-  check(dcnv3_backward_cpu(&c.p, &in, array_of(c.grad_output), &grad) == DCNV3_OK, "backward of wild positions", round);
+Wanted by_definition(const Case& c) {
+  const dcnv3_params& p = c.p;
+  const int cx = p.dilation_w * (p.kernel_w - 1) / 2, cy = p.dilation_h * (p.kernel_h - 1) / 2;
+  Wanted wanted(c);
+  for (std::int64_t unit = 0; unit < c.pixels() * p.group; ++unit) {
+    const std::int64_t pixel = unit / p.group, image = pixel / (p.out_height * p.out_width);
+    const std::int64_t i = pixel / p.out_width % p.out_height, j = pixel % p.out_width;
+    Values shares(c.mask.begin() + unit * c.points, c.mask.begin() + (unit + 1) * c.points);
+    if (p.flags & DCNV3_SOFTMAX_MASK) test::softmax(shares.data(), c.points);
+    Values output(p.group_channels), grad(p.group_channels);
+    for (int ch = 0; ch < p.group_channels; ++ch)
+      grad[ch] = c.grad_output[unit * p.group_channels + ch] * (c.gate.empty() ? 1 : 1 - c.gate[unit]);
+    int k = 0;
+    for (int tap = 0; tap < p.kernel_h * p.kernel_w; ++tap) {
+      if ((p.flags & DCNV3_REMOVE_CENTER) && tap == p.kernel_h * p.kernel_w / 2) continue;
+      const std::int64_t at = unit * c.points + k;
+      const double x = static_cast<double>(j * p.stride_w - p.pad_w + cx) +
+                       p.offset_scale * (tap / p.kernel_h * p.dilation_w - cx + c.offset[2 * at]);
+      const double y = static_cast<double>(i * p.stride_h - p.pad_h + cy) +
+                       p.offset_scale * (tap % p.kernel_h * p.dilation_h - cy + c.offset[2 * at + 1]);
+      add_sample(c, at, x, y, shares[k], image, static_cast<int>(unit % p.group), grad, output, wanted);
+      ++k;
+    }
+    if (p.flags & DCNV3_SOFTMAX_MASK) test::softmax_backward(shares.data(), &wanted.mask[unit * c.points], c.points);
+    if (!c.gate.empty()) add_gate(c, unit, output, wanted);
+    std::copy(output.begin(), output.end(), wanted.output.begin() + unit * p.group_channels);
+  }
+  return wanted;
+}
+
+struct Found {
+  Numbers output, input, offset, mask, gate;
+};
+
+Found run(Case& c, int threads, int round) {
+  Numbers input(c.input, c.types[0]), offset(c.offset, c.types[1]), mask(c.mask, c.types[2]);
+  Numbers gate(c.gate, c.types[3]), grad_output(c.grad_output, c.types[0]);
+  Found found{Numbers(c.grad_output.size(), c.types[0]), Numbers(c.input.size(), c.types[0]),
+              Numbers(c.offset.size(), c.types[1]), Numbers(c.mask.size(), c.types[2]),
+              Numbers(c.gate.size(), c.types[3])};
+  c.p.threads = threads;
+  const dcnv3_tensors in{input.array(), offset.array(), mask.array(), gate.array()};
+  const dcnv3_tensors grad{found.input.array(), found.offset.array(), found.mask.array(), found.gate.array()};
+  test::check(dcnv3_forward_cpu(&c.p, &in, found.output.array()) == DCNV3_OK, "forward status", round);
+  test::check(dcnv3_backward_cpu(&c.p, &in, grad_output.array(), &grad) == DCNV3_OK, "backward status", round);
+  return found;
+}
+
+void one_round(test::Random& random, int round) {
+  Case c = draw(random);
+  const bool with_nan = random.chance(3);
+  if (random.chance(3)) random.make_wild(c.offset, with_nan);
+  c.offset = rounded(c.offset, c.types[1]);
+  const bool has_nan = std::any_of(c.offset.begin(), c.offset.end(), [](double x) { return std::isnan(x); });
+  const Found found = run(c, test::kThreads[0], round);
+  const Wanted wanted = by_definition(c);
+  test::compare(found.output, wanted.output, c.single(), "output", round);
+  if (!has_nan) {
+    test::compare(found.input, wanted.input, c.single(), "gradient of the input", round);
+    test::compare(found.offset, wanted.offset, c.single(), "gradient of the offsets", round, &wanted.jumps);
+    test::compare(found.mask, wanted.mask, c.single(), "gradient of the mask", round);
+    test::compare(found.gate, wanted.gate, c.single(), "gradient of the gate", round);
+  }
+  for (const int threads : test::kThreads) {
+    const Found other = run(c, threads, round);
+    test::check(other.output.bytes() == found.output.bytes() && other.input.bytes() == found.input.bytes() &&
+                    other.offset.bytes() == found.offset.bytes() && other.mask.bytes() == found.mask.bytes() &&
+                    other.gate.bytes() == found.gate.bytes(),
+                "other bits with other threads", round);
+  }
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  const int rounds = argc > 1 ? std::atoi(argv[1]) : 200;
-  std::mt19937 random(7);
-  for (int round = 0; round < rounds; ++round) {
-    Case c = draw(random);
-    const std::vector<double> found = forward(c, round), wanted = by_definition(c);
-    for (std::size_t i = 0; i < wanted.size(); ++i)
-      if (!(std::fabs(found[i] - wanted[i]) <= 1e-9 * (1 + std::fabs(wanted[i])))) {
-        check(false, "output differs from the definition", round);
-        break;
-      }
-    if (c.p.batch > 0) {
-      check_gradients(c, random, round);
-      check_wild_positions(c, random, round);
-    }
-  }
-  std::printf("%d rounds with %s instructions, %d failures\n", rounds, dcnv3_cpu_instructions(), failures);
-  return failures ? 1 : 0;
-}
+int main(int argc, char** argv) { return test::run(argc, argv, 150, one_round); }
