@@ -70,7 +70,18 @@ WOODSCAPE = json.dumps({
     },
     "name": "FV",
 }, indent=1)  # fmt: skip
-FILES = [OPENCV, XML, ROS, KALIBR, KITTI_360, WOODSCAPE]
+ECHO = """\
+header: {frame_id: rear}
+height: 96
+width: 128
+distortion_model: equidistant
+d: [0.05, -0.01, 0.003, -0.0005]
+k: [32, 0.0, 64, 0.0, 33, 48, 0.0, 0.0, 1.0]
+p: [32, 0.0, 64, 0.0, 0.0, 33, 48, 0.0, 0.0, 0.0, 1.0, 0.0]
+roi: {x_offset: 4, y_offset: 2, height: 90, width: 100}
+---
+"""
+FILES = [ECHO, OPENCV, XML, ROS, KALIBR, KITTI_360, WOODSCAPE]
 # What replaces a piece of a file.
 JUNK = [
     b"", b"\0", b"\xff", b"-", b"[", b"]", b"{", b"}", b": ", b"\n", b"\t", b"1e999", b".nan", b"<<: ",

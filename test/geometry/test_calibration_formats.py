@@ -92,6 +92,41 @@ def test_models_of_ros_files(tmp_path: Path, model: str, d: tuple[float, ...], e
     assert only(load(tmp_path, text)) == expected
 
 
+ECHO = """\
+header:
+  stamp: {sec: 12, nanosec: 34}
+  frame_id: rear_optical
+height: 960
+width: 1280
+distortion_model: equidistant
+d: [0.05, -0.01, 0.003, -0.0005]
+k: [325.5, 0.0, 639.5, 0.0, 326.5, 479.5, 0.0, 0.0, 1.0]
+r: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+p: [325.5, 0.0, 639.5, 0.0, 0.0, 326.5, 479.5, 0.0, 0.0, 0.0, 1.0, 0.0]
+binning_x: 2
+binning_y: 0
+roi: {x_offset: 4, y_offset: 2, height: 900, width: 1200, do_rectify: false}
+---
+"""
+
+
+def test_printed_camera_info(tmp_path: Path) -> None:
+    d = (0.05, -0.01, 0.003, -0.0005)
+    full = KannalaBrandtCamera(width=1280, height=960, fx=325.5, fy=326.5, cx=639.5, cy=479.5, d=d)
+    plain = ECHO.replace("binning_x: 2", "binning_x: 0").replace("1200", "0").replace("900", "0")
+    plain = plain.replace("x_offset: 4", "x_offset: 0").replace("y_offset: 2", "y_offset: 0")
+    calibration = load(tmp_path, plain)
+    assert calibration.file_format == "CameraInfo message"
+    assert calibration.camera("rear_optical").camera == full
+    of_ros_1 = plain.replace("\nd: [", "\nD: [").replace("\nk: [", "\nK: [").replace("\np: [", "\nP: [")
+    without_frame = of_ros_1.replace("  frame_id: rear_optical\n", "")
+    assert load(tmp_path, without_frame).camera("side").camera == full
+    camera = only(load(tmp_path, ECHO))
+    assert (camera.width, camera.height) == (600, 900)
+    u, v = full.project((0.5, 0.2, 1.0))[0]
+    np.testing.assert_allclose(camera.project((0.5, 0.2, 1.0))[0], ((u - 4 + 0.5) / 2 - 0.5, v - 2))
+
+
 TURN = rpy_to_matrix(0.1, -0.2, 0.3)
 IMU_TO_CAM0 = pose((0.02, -0.01, 0.05), rpy_to_matrix(1.5, 0.01, 1.6))
 CAM0_TO_CAM1 = pose((-0.11, 0.002, 0.003), TURN)
@@ -285,6 +320,11 @@ def woodscape(**changes: object) -> str:
 
 
 PROBLEMS = [
+    (ECHO.replace("325.5", "0.0"), ":1: CameraInfo message: fx of this equidistant camera is 0.0"),
+    (ECHO.replace("width: 1280", "width: -1"), ":5: CameraInfo message: width: must be a whole number"),
+    (ECHO.replace("equidistant", "omni"), "CameraInfo message: unknown distortion_model 'omni'"),
+    (ECHO.replace("width: 1200", "width: 1300"), "CameraInfo message: the region of interest"),
+    (ECHO.replace("[0.05", "[x"), ":7: CameraInfo message: d: must be a number, not 'x'"),
     (ROS.replace("distortion_model: plumb_bob\n", ""), "ROS .*: distortion_model: this key is missing"),
     (
         ROS.replace("plumb_bob", "kannala"),

@@ -179,6 +179,8 @@ def test_blocks_name_their_cameras(tmp_path: Path) -> None:
     assert calibration.camera("rear").camera.width == 320
     calibration = load(tmp_path, f"left_cam:\n  ros__parameters: {block}\n")
     assert list(calibration.cameras) == ["left_cam"]
+    calibration = load(tmp_path, f"one: {{lens: {block}}}\ntwo: {{lens: {block}, mount: {{K: 5}}}}\n")
+    assert list(calibration.cameras) == ["one_lens", "two_lens"]
     with pytest.raises(CalibrationError, match=r"front.yml:2: OpenCV, camera 'side': K: must be 3 rows"):
         load(tmp_path, "side:\n  {K: [1], D: [0, 0, 0, 0, 0], image_size: [2, 2]}\n")
 

@@ -33,7 +33,8 @@ def test_opencv_yaml_is_read_as_filestorage_reads_it(shared_data: Path, name: st
 def cloth_corners(camera: CameraModel, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return 4 x 4 corners of the cloth's squares in the front image's plan, and their contrasts.
 
-    Corners are sought near where they belong; contrast is between the two diagonals' squares. The published homography takes the plan to an undistorted view with its own camera matrix.
+    Corners are sought near where they belong; contrast is between the two diagonals' squares. The published
+    homography takes the plan to an undistorted view with its own camera matrix.
     """
     storage = cv2.FileStorage(str(folder / "front.yaml"), cv2.FILE_STORAGE_READ)
     view, homography, scale, shift = (

@@ -64,6 +64,8 @@ class Document:
         elif text.startswith("%YAML:"):
             # OpenCV's own way to write the directive; a comment keeps the lines' numbers.
             text = "#" + text
+        # Printed ROS messages end in the mark that would begin another document.
+        text = re.sub(r"\n---\s*\Z", "\n", text)
         loader = OpenCvLoader(text)
         if (node := loader.get_single_node()) is None:
             message = f"{self.file}: is empty"

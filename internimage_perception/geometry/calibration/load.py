@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from internimage_perception.errors import CalibrationError
-from internimage_perception.geometry.calibration import camodocal, kalibr, opencv, ros, woodscape
+from internimage_perception.geometry.calibration import camodocal, echo, kalibr, opencv, ros, woodscape
 from internimage_perception.geometry.calibration.calibration import CalibratedCamera, Calibration, Wanted
 from internimage_perception.geometry.calibration.document import Document, keys_of
 from internimage_perception.geometry.calibration.opencv import MODEL_NAMES
 
 # The first that matches reads: ROS's keys are a special case of what OpenCV's users write.
-_FORMATS = (kalibr, woodscape, camodocal, ros, opencv)
+_FORMATS = (kalibr, woodscape, camodocal, ros, echo, opencv)
 
 
 def load_calibration(
@@ -19,7 +19,7 @@ def load_calibration(
 
     Args:
         path: OpenCV YAML, XML or JSON; YAML of ROS's camera_calibration, of Kalibr or of KITTI-360; JSON of
-            WoodScape.
+            WoodScape; a printed CameraInfo.
         model: `fisheye`, `pinhole` or `mei`, for OpenCV files that do not say; refused where the file says
             otherwise.
         size: (width, height) of the images, for files without it; refused where the file says otherwise.

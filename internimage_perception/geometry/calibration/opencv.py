@@ -1,6 +1,7 @@
 """Camera matrices and coefficients as cv2.FileStorage and its users write them, under many spellings."""
 
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -58,7 +59,7 @@ _PATTERNS = {
 }
 # Of cv2.fisheye alone since OpenCV 5: recompute_extrinsic, check_cond, fix_skew.
 _FISHEYE_FLAGS = 0b111 << 23
-# Scalars such as the coefficients k1 and d1 share the spelling of matrices.
+# Lists or matrices; scalars such as the coefficients k1 and d1 share their spellings. The rest are scalars.
 _STRUCTURED = ("matrix", "coefficients", "size")
 # What ROS 2 puts between a name and its values.
 _PARAMETERS = "ros__parameters"
@@ -83,11 +84,13 @@ def read(document: Document, wanted: Wanted) -> list[CalibratedCamera]:
         return _cameras(top, wanted)
     cameras = []
     parents: dict[tuple[str, ...], Section] = {(): top}
-    for path in _blocks(document.outline):
+    blocks = {path: [key for key in path if key != _PARAMETERS] for path in _blocks(document.outline)}
+    last = [keys[-1] for keys in blocks.values()]
+    for path, keys in blocks.items():
         for end in range(1, len(path)):
             if path[:end] not in parents:
                 parents[path[:end]] = parents[path[: end - 1]].section(path[end - 1])
-        name = next(key for key in reversed(path) if key != _PARAMETERS)
+        name = keys[-1] if last.count(keys[-1]) == 1 else "_".join(keys)
         section = parents[path[:-1]].section(path[-1], f"{NAME}, camera {name!r}")
         found = _cameras(section, replace(wanted, stem=name))
         names = [name] if len(found) == 1 else [f"{name}_{camera.name}" for camera in found]
@@ -109,8 +112,13 @@ def _cameras(top: Section, wanted: Wanted) -> list[CalibratedCamera]:
 
 
 def _has_matrix(keys: Mapping[str, yaml.Node]) -> bool:
-    roles = (_role(key) for key, node in keys.items() if not isinstance(node, yaml.ScalarNode))
+    roles = (_role(key) for key, node in keys.items() if _is_stored(node))
     return any(role is not None and role[0] == "matrix" for role in roles)
+
+
+def _is_stored(node: yaml.Node) -> bool:
+    """Return whether a node can be a matrix or a vector: a list, or {rows, cols, data}."""
+    return isinstance(node, yaml.SequenceNode) or not {"rows", "data"}.isdisjoint(keys_of(node))
 
 
 def _blocks(outline: Mapping[str, yaml.Node], depth: int = 3) -> list[tuple[str, ...]]:
@@ -141,7 +149,11 @@ def _roles(top: Section) -> dict[tuple[str, str], str]:
     for key in top:
         if (role := _role(key)) is None:
             continue
-        if role[0] in _STRUCTURED and not isinstance(top.value(key), (list, dict)):
+        value = top.value(key)
+        stored = isinstance(value, list) or (
+            isinstance(value, dict) and bool({"rows", "data"} & value.keys())
+        )
+        if role[0] != "xi" and stored is not (role[0] in _STRUCTURED):
             continue
         if role in keys:
             raise top.error(key, f"says the same as {keys[role]}; keep one of them")
@@ -232,7 +244,9 @@ def _named(top: Section, key: str, wanted: Wanted) -> str:
     model = MODEL_NAMES.get(word, "")
     if not model and not wanted.model:
         known = ", ".join(sorted(MODEL_NAMES))
-        raise top.error(key, f"unknown model {value!r}; known: {known}. Give model= to disregard it")
+        raise top.error(
+            key, f"unknown model {reprlib.repr(value)}; known: {known}. Give model= to disregard it"
+        )
     return model
 
 
