@@ -1,15 +1,17 @@
 """Compile the CUDA kernels for every GPU architecture and write down what they take; no GPU is needed.
 
-Fails on any warning, and where a specialised kernel spills registers or uses a stack on the two
-architectures that matter most. Times are predictions: the slowest of memory, first-level cache and arithmetic
-at the data sheet's rates, as if each worked alone and without a pause; nothing here was run on a GPU. Results
-go to bench/results/cuda_resources.json and, as a table for docs/performance.md, to the terminal.
+Fails on any warning, and where a specialised kernel of DCNv3, or one of attention or RoIAlign, spills
+registers or uses a stack on the two architectures that matter most. Times are predictions: the slowest of
+memory, first-level cache and arithmetic at the data sheet's rates, as if each worked alone, without a pause;
+nothing here was run on a GPU. Results go to bench/results/cuda_resources.json and, as a table for
+docs/performance.md, to the terminal.
 
 Launches are those of the host build of the same sources (`-DDCNV3_HOST_CUDA=ON`, made by `make setup`).
 """
 
 import argparse
 import ctypes
+import itertools
 import json
 import re
 import shutil
@@ -20,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from cuda_launches import Launches, attention_launches, largest_launch, pooling_launches
 
 from internimage_perception.ops import DCNv3Geometry
 from internimage_perception.ops.native_cuda import dcnv3_cuda, dcnv3_cuda_backward, load
@@ -34,6 +37,7 @@ INPUTS = {
     "float16": ("f16", "passes_f16"),
     "bfloat16": ("bf16", "passes_bf16"),
 }
+SOURCES = ("kernels.cu", "msda_kernels.cu", "roi_align_kernels.cu")
 MANGLED = {"f": "float32", "6__half": "float16", "13__nv_bfloat16": "bfloat16"}
 
 
@@ -49,11 +53,17 @@ class Kernel:
     registers: int
     stack: int
     spilled: int
+    operator: str = "dcnv3"
 
     @property
     def specialised(self) -> bool:
         """Whether width and points are known to the compiler."""
         return self.channels > 0
+
+    @property
+    def overflows(self) -> bool:
+        """Whether it needs memory where it should do with registers: the general DCNv3 kernels may."""
+        return (self.specialised or self.operator != "dcnv3") and bool(self.stack or self.spilled)
 
 
 @dataclass(frozen=True)
@@ -126,18 +136,22 @@ WORKS = (Work("T", 4, 16, 3), Work("H", 10, 32, 5))
 
 
 def parse(text: str) -> list[Kernel]:
-    """Return the kernels that ptxas (-v) speaks of."""
+    """Return the passes' kernels that ptxas (-v) speaks of."""
     found = []
     for part in text.split("Compiling entry function")[1:]:
-        name = re.search(r"\d(Forward|Backward)I(f|6__half|13__nv_bfloat16)Li(\d+)ELi(\d+)ELi(\d+)E", part)
+        name = re.search(
+            r"(?:\d(msda|roi_align))?\d(Forward|Backward|Weigh)(?:I(f|6__half|13__nv_bfloat16)((?:Li\d+E)*)E)?E",
+            part,
+        )
         stack = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", part)
         registers = re.search(r"Used (\d+) registers", part)
         if name and stack and registers:
-            lanes, channels, points = (int(number) for number in name.groups()[2:])
+            numbers = [int(number) for number in re.findall(r"Li(\d+)E", name[4] or "")]
+            lanes, channels, points = (*numbers, 0, 0, 0)[:3]
             found.append(
                 Kernel(
-                    name[1], MANGLED[name[2]], lanes, channels, points,
-                    int(registers[1]), int(stack[1]), int(stack[2]) + int(stack[3]),
+                    name[2], MANGLED[name[3]] if name[3] else "float64", lanes, channels, points,
+                    int(registers[1]), int(stack[1]), int(stack[2]) + int(stack[3]), name[1] or "dcnv3",
                 )
             )  # fmt: skip
     return found
@@ -146,20 +160,23 @@ def parse(text: str) -> list[Kernel]:
 def compile_kernels(nvcc: str, architecture: int, input_type: str, folder: Path) -> str:
     """Compile for one architecture and type of input; return what the compiler said. Exits if that fails."""
     macro, passes = INPUTS[input_type]
-    command: list[str | Path] = [
-        nvcc, "-std=c++17", "-c", f"-arch=sm_{architecture}", "-Xptxas", "-v", "-Werror", "all-warnings",
-        "-Xcompiler", "-Wall,-Wextra", f"-I{PLUGIN / 'include'}", f"-I{PLUGIN / 'src'}",
-        f"-DDCNV3_INPUT={macro}", f"-DDCNV3_PASSES={passes}",
-        "-o", folder / "kernels.o", PLUGIN / "src" / "cuda" / "kernels.cu",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    said = done.stdout + done.stderr
-    if done.returncode or "warning" in said.lower():
-        sys.exit(f"sm_{architecture}, {input_type}: warnings or errors\n{said}")
-    return said
+    everything = ""
+    for source in SOURCES:
+        command: list[str | Path] = [
+            nvcc, "-std=c++17", "-c", f"-arch=sm_{architecture}", "-Xptxas", "-v", "-Werror", "all-warnings",
+            "-Xcompiler", "-Wall,-Wextra", f"-I{PLUGIN / 'include'}", f"-I{PLUGIN / 'src'}",
+            f"-DDCNV3_INPUT={macro}", f"-DDCNV3_PASSES={passes}",
+            "-o", folder / "kernels.o", PLUGIN / "src" / "cuda" / source,
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        said = done.stdout + done.stderr
+        if done.returncode or "warning" in said.lower():
+            sys.exit(f"sm_{architecture}, {input_type}, {source}: warnings or errors\n{said}")
+        everything += said
+    return everything
 
 
-def launches_of(library: ctypes.CDLL, work: Work) -> dict[str, dict[str, int]]:
+def launches_of(library: ctypes.CDLL, work: Work) -> Launches:
     """Return what the host build chose for both directions in float16: blocks, threads, shared memory."""
     geometry = DCNv3Geometry.make(
         kernel_size=work.kernel, stride=1, padding=work.kernel // 2, dilation=1, group=work.group,
@@ -177,9 +194,42 @@ def launches_of(library: ctypes.CDLL, work: Work) -> dict[str, dict[str, int]]:
             dcnv3_cuda(value, offset, mask, geometry, library=library)
         else:
             dcnv3_cuda_backward(value, offset, mask, value, geometry, [True] * 3 + [False], library=library)
-        launch = (ctypes.c_int64 * 3)()
-        library.dcnv3_host_largest_launch(launch)
-        found[direction] = dict(zip(("blocks", "threads", "shared"), launch, strict=True))
+        found[direction] = largest_launch(library)
+    return found
+
+
+@dataclass(frozen=True)
+class Residence:
+    """What blocks of one call in float16 take, and how many threads one multiprocessor holds of them."""
+
+    operator: str
+    call: str
+    direction: str
+    device: str
+    registers: int
+    launch: dict[str, int]
+    resident_threads: int
+
+
+def residences(library: ctypes.CDLL, kernels: dict[int, list[Kernel]]) -> list[Residence]:
+    """Return those of attention and RoIAlign."""
+    calls = (
+        ("msda", 32, "2500 queries, 4 levels x 8 points", attention_launches(library, 2500, 4, 8)),
+        ("msda", 32, "2500 queries, 1 level x 4 points", attention_launches(library, 2500, 1, 4)),
+        ("roi_align", 0, "100 boxes, 7x7 bins, 256 channels", pooling_launches(library)),
+    )
+    found = []
+    for (operator, channels, call, launches), (number, device) in itertools.product(calls, DEVICES.items()):
+        for direction, launch in launches.items():
+            wanted = (operator, direction, "float16", channels)
+            registers = next(
+                k.registers
+                for k in kernels[number]
+                if (k.operator, k.direction, k.input, k.channels) == wanted
+            )
+            blocks = device.resident_blocks(launch["threads"], registers, launch["shared"])
+            residence = launch["threads"] * blocks
+            found.append(Residence(operator, call, direction, device.name, registers, launch, residence))
     return found
 
 
@@ -216,8 +266,8 @@ def predict(
     work: Work, direction: str, launch: dict[str, int], device: Device, kernels: list[Kernel]
 ) -> Prediction:
     """Return the prediction for one call in float16."""
-    wanted = (direction, "float16", work.channels, work.points)
-    kernel = next(k for k in kernels if (k.direction, k.input, k.channels, k.points) == wanted)
+    wanted = ("dcnv3", direction, "float16", work.channels, work.points)
+    kernel = next(k for k in kernels if (k.operator, k.direction, k.input, k.channels, k.points) == wanted)
     outputs = work.height * work.width * work.group * work.channels
     moved = work.bytes_per_output(direction, 2)
     # Forward: a multiplication and addition per corner. Backward: one for the dots, one for the sums.
@@ -260,7 +310,7 @@ def main() -> int:
             spilling += [
                 f"sm_{architecture}: {kernel}"
                 for kernel in kernels[architecture]
-                if architecture in DEVICES and kernel.specialised and (kernel.stack or kernel.spilled)
+                if architecture in DEVICES and kernel.overflows
             ]
             registers = [kernel.registers for kernel in kernels[architecture]]
             print(f"sm_{architecture}: {len(registers)} kernels, {max(registers)} registers", flush=True)
@@ -271,15 +321,18 @@ def main() -> int:
         for direction, launch in launches_of(library, work).items()
         for architecture, device in DEVICES.items()
     ]
+    resident = residences(library, kernels)
     content = {
         "measured_on_a_gpu": False,
         "nvcc": version.strip().splitlines()[-1],
         "kernels": {f"sm_{a}": [asdict(kernel) for kernel in found] for a, found in kernels.items()},
         "predictions": [asdict(row) for row in rows],
+        "residences": [asdict(row) for row in resident],
     }
     RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(table(rows))
-    print("\n".join(spilling) or "no specialised kernel spills")
+    print("\n".join(map(str, resident)))
+    print("\n".join(spilling) or "no kernel spills that should not")
     return int(bool(spilling))
 
 

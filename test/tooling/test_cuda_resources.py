@@ -26,6 +26,29 @@ def test_kernels_are_read_from_what_the_compiler_says():
     assert not plain.specialised
 
 
+OTHERS = """
+ptxas info    : Compiling entry function '_ZN5dcnv34cuda3runINS0_4msda8BackwardIfLi4ELi32EEEEEvNT_4ArgsE' for 'sm_90'
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 56 registers, used 1 barriers
+ptxas info    : Compiling entry function '_ZN5dcnv34cuda3runINS0_9roi_align7ForwardI13__nv_bfloat16EEEEvNT_4ArgsE' for 'sm_90'
+    0 bytes stack frame, 4 bytes spill stores, 4 bytes spill loads
+ptxas info    : Used 64 registers, used 1 barriers
+ptxas info    : Compiling entry function '_ZN5dcnv34cuda3runINS0_9roi_align5WeighEEEvNT_4ArgsE' for 'sm_90'
+    88 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 48 registers, used 1 barriers
+"""  # noqa: E501 - as the compiler writes it
+
+
+def test_kernels_of_the_other_operators_are_read_and_must_not_spill():
+    attention, pooling, tables = parse(OTHERS)
+    assert attention == Kernel("Backward", "float32", 4, 32, 0, 56, stack=0, spilled=0, operator="msda")
+    assert pooling == Kernel("Forward", "bfloat16", 0, 0, 0, 64, stack=0, spilled=8, operator="roi_align")
+    assert (tables.operator, tables.direction, tables.registers) == ("roi_align", "Weigh", 48)
+    assert [kernel.overflows for kernel in (attention, pooling, tables)] == [False, True, True]
+    spilling, plain = parse(SAID)
+    assert spilling.operator == "dcnv3" and spilling.overflows and not plain.overflows
+
+
 def test_resident_blocks_are_those_of_the_scarcest_resource():
     device = Device("toy", 1, 1.0, 100.0, threads=2048, shared_kib=100)
     assert device.resident_blocks(256, 32, 0) == 8

@@ -29,6 +29,11 @@ struct Geometry {
   double scale;
   int ratio, aligned;
 
+  // Member by member: a reference chosen at run time would move a kernel's parameters onto its stack.
+  DCNV3_BOTH Axis axis(bool is_column) const {
+    return {is_column ? columns.bins : rows.bins, is_column ? columns.length : rows.length,
+            is_column ? columns.offset : rows.offset};
+  }
   DCNV3_BOTH int bins() const { return rows.bins * columns.bins; }
   DCNV3_BOTH std::int64_t pixels() const { return std::int64_t{rows.length} * columns.length; }
 };
@@ -60,7 +65,7 @@ struct AxisTable {
 };
 
 DCNV3_DEVICE AxisTable table_of(const Geometry& g, const Tables& all, std::int64_t box, bool is_column) {
-  const Axis& axis = is_column ? g.columns : g.rows;
+  const Axis axis = g.axis(is_column);
   const std::int64_t spans = g.rows.bins + g.columns.bins, weights = weights_of(g.rows) + weights_of(g.columns);
   const double* numbers = g.boxes + 5 * box;
   return {all.spans + box * spans + (is_column ? g.rows.bins : 0),
@@ -127,7 +132,7 @@ struct Weigh {
       if (box >= g.count) return;
       const int number = static_cast<int>(item - box * bins);
       const bool is_column = number >= g.rows.bins;
-      const Axis& axis = is_column ? g.columns : g.rows;
+      const Axis axis = g.axis(is_column);
       const double* numbers = g.boxes + 5 * box;
       const double start = numbers[axis.offset], image = numbers[0];
       const double first = unfused_add(unfused_multiply(start, g.scale), g.aligned ? -0.5 : 0.0);
