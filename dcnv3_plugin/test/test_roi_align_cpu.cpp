@@ -28,9 +28,9 @@ Case draw(test::Random& random) {
   p.height = random.between(1, 17);
   p.width = random.between(1, 17);
   p.boxes = p.batch > 0 ? random.between(0, 6) : 0;
-  p.out_height = random.between(1, 7);
-  p.out_width = random.between(1, 7);
-  p.sampling_ratio = random.between(0, 3);
+  p.out_height = random.chance(3) ? 1 : random.between(1, 7);
+  p.out_width = random.chance(3) ? 1 : random.between(1, 7);
+  p.sampling_ratio = random.chance(3) ? 1 : random.between(0, 3);
   p.spatial_scale = random.chance(2) ? 0.25 : 1;
   c.type = random.type();
   c.map = rounded(random.normal(p.batch * p.channels * c.pixels(), 1), c.type);
@@ -43,6 +43,12 @@ Case draw(test::Random& random) {
     for (int i = 1; i < 5; ++i) box[i] = random.chance(3) ? std::nearbyint(box[i]) : box[i];
     for (int i = 1; i < 3; ++i)
       if (box[i] > box[i + 2] && !random.chance(6)) std::swap(box[i], box[i + 2]);
+    // Some have their middle where samples end: a pixel outside, where one bin and one sample put theirs.
+    const double half = p.flags & DCNV3_ROI_ALIGNED ? 0.5 : 0;
+    for (int axis = 0; axis < 2; ++axis) {
+      const double end = random.chance(2) ? -1 : static_cast<double>(axis == 0 ? p.width : p.height);
+      if (random.chance(3)) box[3 + axis] = 2 * (end + half) / p.spatial_scale - box[1 + axis];
+    }
   }
   return c;
 }
