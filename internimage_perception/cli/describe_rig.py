@@ -43,9 +43,14 @@ class RigCameraDescription:
 
 @dataclass(frozen=True, slots=True)
 class RigDescription:
-    """A rig file."""
+    """A rig file, or the calibration file of another tool.
+
+    Attributes:
+        file_format: "rig", or the name of the other tool's format.
+    """
 
     path: str
+    file_format: str
     base_frame: str
     cameras: tuple[RigCameraDescription, ...]
 
@@ -57,10 +62,9 @@ class RigDescription:
         return "\n".join(_lines(self))
 
 
-def describe_rig(path: Path) -> RigDescription:
-    """Describe a rig file. Raises CalibrationError naming the line that is wrong."""
-    rig = Rig.load(path)
-    return RigDescription(str(path), rig.base_frame, tuple(map(_describe, rig.cameras.values())))
+def describe_rig(path: Path, rig: Rig, file_format: str = "rig") -> RigDescription:
+    """Describe a rig and the file it came from."""
+    return RigDescription(str(path), file_format, rig.base_frame, tuple(map(_describe, rig.cameras.values())))
 
 
 def _describe(item: RigCamera) -> RigCameraDescription:
@@ -110,7 +114,9 @@ def _triple(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def _lines(rig: RigDescription) -> Iterator[str]:
-    yield f"{rig.path}: rig of {len(rig.cameras)} cameras, base frame {rig.base_frame}"
+    what = "rig" if rig.file_format == "rig" else f"{rig.file_format} calibration"
+    count = len(rig.cameras)
+    yield f"{rig.path}: {what} of {count} camera{'' if count == 1 else 's'}, base frame {rig.base_frame}"
     for item in rig.cameras:
         yield f"camera {item.name}: {item.image_topic}, frame {item.frame_id or 'as in the images'}"
         if item.model is None or item.size is None or item.field_of_view_deg is None:

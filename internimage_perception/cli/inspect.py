@@ -1,15 +1,20 @@
-"""`internimage-perception inspect`: what a bag, a bundle or a rig file holds, and how operators run here."""
+"""`internimage-perception inspect`: what a bag, bundle, rig or calibration holds; how operators run."""
 
 import argparse
 import json
 from pathlib import Path
 
+import cv2
 import yaml
 
 from internimage_perception.bags.inspect import describe_bag
+from internimage_perception.cli.calibration_source import add_source_arguments, read_cameras
 from internimage_perception.cli.describe_bundle import describe_bundle
 from internimage_perception.cli.describe_rig import describe_rig
+from internimage_perception.cli.draw_rig import draw_rig
 from internimage_perception.errors import PerceptionError
+from internimage_perception.files import write_bytes
+from internimage_perception.geometry import Rig
 from internimage_perception.inference.bundle import MANIFEST
 from internimage_perception.resources import bundle_path, shipped_bundles
 
@@ -17,17 +22,22 @@ _BAG_SUFFIXES = (".bag", ".mcap", ".db3")
 _BAG_METADATA = "metadata.yaml"
 _OPS = "ops"
 _EXPECTED = (
-    f"a bag (rosbag2 folder, .mcap, .db3, ROS 1 .bag), a model bundle (folder with {MANIFEST}) "
-    "or a rig file (YAML with `cameras`)"
+    f"a bag (rosbag2 folder, .mcap, .db3, ROS 1 .bag), a model bundle (folder with {MANIFEST}), "
+    "a rig file (YAML with `cameras`) or a calibration (see docs/camera_models.md)"
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument(
-        "path", type=Path, metavar="PATH", help="bag, bundle folder or name, rig file; or `ops`"
+        "path", type=Path, metavar="PATH", help="bag, bundle folder or name, rig file, calibration; or `ops`"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--picture", type=Path, metavar="PNG",
+        help="draw what each lens of a rig or calibration serves, rings of angle, and the rig from above",
+    )  # fmt: skip
+    add_source_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -42,8 +52,22 @@ def run(options: argparse.Namespace) -> int:
         bundle = describe_bundle(path)
         _show(options, kind, bundle.to_dict(), str(bundle))
         return 0 if bundle.intact else 1
-    rig = describe_rig(path)
-    return _show(options, kind, rig.to_dict(), str(rig))
+    if kind == "rig":
+        rig, file_format = Rig.load(path), kind
+    else:
+        rig, file_format = read_cameras(path, options)
+    described = describe_rig(path, rig, file_format)
+    if options.picture is not None:
+        _draw(rig, options.picture)
+    return _show(options, kind, described.to_dict(), str(described))
+
+
+def _draw(rig: Rig, path: Path) -> None:
+    try:
+        picture = draw_rig(list(rig.cameras.values()))
+    except ValueError as error:
+        raise PerceptionError(f"there is nothing to draw: {error}") from error
+    write_bytes(path, cv2.imencode(".png", picture)[1].tobytes())
 
 
 def _inspect_ops(options: argparse.Namespace) -> int:
@@ -58,7 +82,10 @@ def _inspect_ops(options: argparse.Namespace) -> int:
 
 
 def recognize(path: Path) -> tuple[str, Path]:
-    """Return "bag", "bundle" or "rig", and the path to open. Raises PerceptionError for anything else."""
+    """Return "bag", "bundle", "rig" or "calibration", and the path to open.
+
+    Raises PerceptionError for anything else.
+    """
     path = bundle_path(path)
     if not path.exists():
         shipped = ", ".join(shipped_bundles()) or "none"
@@ -77,14 +104,18 @@ def recognize(path: Path) -> tuple[str, Path]:
         return "bag", path
     if path.suffix in (".yaml", ".yml"):
         return _recognize_yaml(path)
+    if path.suffix in (".json", ".xml"):
+        return "calibration", path
     raise PerceptionError(f"{path} is not known; give {_EXPECTED}")
 
 
 def _recognize_yaml(path: Path) -> tuple[str, Path]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        # The reader of rig files says what is wrong, and in which line.
+    except yaml.YAMLError:
+        # OpenCV's YAML has its own directive and tags; the readers say what is wrong, and in which line.
+        return ("calibration" if path.read_bytes().startswith(b"%YAML:") else "rig"), path
+    except (OSError, UnicodeDecodeError):
         return "rig", path
     keys = set(content) if isinstance(content, dict) else set()
     if "rosbag2_bagfile_information" in keys:
@@ -93,7 +124,7 @@ def _recognize_yaml(path: Path) -> tuple[str, Path]:
         return "bundle", path.parent
     if "cameras" in keys:
         return "rig", path
-    raise PerceptionError(f"{path} is YAML of another kind; give {_EXPECTED}")
+    return "calibration", path
 
 
 def _show(options: argparse.Namespace, kind: str, values: dict[str, object], text: str) -> int:

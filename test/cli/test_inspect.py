@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -152,7 +153,7 @@ def test_everything_is_recognised(rig_file, bag, tiny_bundle):
     [
         ("missing.yaml", None, "there is no"),
         ("empty_folder/x.txt", "", "is not known"),
-        ("other.yaml", "a: 1", "is YAML of another kind"),
+        ("other.yaml", "a: 1", "is no calibration of a known format"),
         ("rig.yaml", "cameras: {front: {image_topic: 5}}", "rig.yaml:1: camera 'front': image_topic"),
         ("rig.yaml", "cameras: [", "rig.yaml:1: is not valid YAML"),
         ("x.mcap", "nothing", "x.mcap is not an MCAP file"),
@@ -188,3 +189,65 @@ def test_it_needs_no_torch(rig_file, bag, tiny_bundle):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("camera") >= 4
+
+
+OPENCV = """%YAML:1.0
+---
+image_width: 200
+image_height: 100
+camera_matrix: !!opencv-matrix
+   rows: 3
+   cols: 3
+   dt: d
+   data: [ 60., 0., 99.5, 0., 60., 49.5, 0., 0., 1. ]
+distortion_coefficients: !!opencv-matrix
+   rows: 4
+   cols: 1
+   dt: d
+   data: [ 0., 0., 0., 0. ]
+"""
+
+
+def test_a_calibration_of_another_tool(tmp_path, capsys):
+    path = tmp_path / "front.yaml"
+    path.write_text(OPENCV)
+    code, said = inspect(capsys, path)
+    assert code == 1 and "fisheye" in said.err and "pinhole" in said.err
+    code, said = inspect(capsys, path, "--source-model", "fisheye", "--json")
+    values = json.loads(said.out)
+    assert (code, values["kind"], values["file_format"]) == (0, "calibration", "OpenCV")
+    (camera,) = values["cameras"]
+    assert (camera["name"], camera["model"], camera["size"]) == ("front", "equidistant", [200, 100])
+    assert camera["field_of_view_deg"][0] == pytest.approx(math.degrees(200 / 60))
+    _, said = inspect(capsys, path, "--source-model", "fisheye")
+    assert "OpenCV calibration of 1 camera, base frame base_link" in said.out
+    path.write_text(OPENCV.replace("100\n", "-3\n"))
+    code, said = inspect(capsys, path, "--source-model", "fisheye")
+    assert code == 1 and "image_height" in said.err
+
+
+def test_the_picture_shows_rings_masks_and_places(rig_file, tmp_path, capsys):
+    path = tmp_path / "rig.png"
+    assert inspect(capsys, rig_file, "--picture", path)[0] == 0
+    picture = cv2.imread(str(path))
+    # Two lenses side by side, the rig from above below them; the third camera has no lens.
+    assert picture.shape == (240 + 4 + 240, 480 + 4 + 480, 3)
+    front, layout = picture[:240, :480], picture[244:, :480]
+    scale = 480 / 200
+    # The lens ends 80 degrees off the axis; what lies beyond is darker, the vehicle itself reddish.
+    rim = 50 * math.radians(80) * scale
+    assert front[120, int(240 - rim) + 3].max() > front[120, int(240 - rim) - 3].max()
+    below = front[120 + 85, 240].astype(int)
+    assert below[2] > below[1] + 20
+    # Rings every 15 degrees, in one colour that occurs nowhere else.
+    columns = np.flatnonzero((front[121, 245:475] == (80, 160, 240)).all(axis=1)) + 245
+    found = (columns.astype(float) - 239.5) / scale / 50
+    np.testing.assert_allclose(
+        np.unique(np.round(np.degrees(found) / 15)), np.arange(1, 6)[: len(np.unique(np.round(found / 0.26)))]
+    )
+    # From above, the camera half a metre left of the middle looks ahead and a little to the left.
+    assert (layout == (80, 160, 240)).all(axis=2).any()
+    none = tmp_path / "none.yaml"
+    none.write_text("cameras: {front: {image_topic: /front}}\n")
+    code, said = inspect(capsys, none, "--picture", path)
+    assert code == 1 and "no camera has a lens" in said.err
