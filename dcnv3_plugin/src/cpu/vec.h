@@ -118,11 +118,12 @@ inline float exponential(float x) {
 }
 inline double exponential(double x) { return __builtin_exp(x); }
 
-// Work area of plain numbers; `ok` is false where there was no memory.
+// Work area of plain numbers, of exactly their size, so that sanitizers see its end; `ok` is false where there was no
+// memory.
 template <typename T>
 class Buffer {
  public:
-  explicit Buffer(std::size_t size) : data_(static_cast<T*>(std::malloc((size + 1) * sizeof(T)))) {}
+  explicit Buffer(std::size_t size) : data_(static_cast<T*>(std::malloc((size > 0 ? size : 1) * sizeof(T)))) {}
   ~Buffer() { std::free(data_); }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
