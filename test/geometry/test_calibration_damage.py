@@ -136,7 +136,7 @@ def test_corrupted_files(file: Path, text: str, part: float, removed: int, junk:
         (b"\x89PNG\r\n\x1a\n\0\0", "is not UTF-8 text"),
         (b"\0\0\0\0", "is not valid YAML: .*not allowed"),
         (b"\x1f\x8b\x08\0", "is compressed; unpack it"),
-        (b"a: " + b"[" * 100_000, "nested|valid YAML"),
+        (b"a: " + b"[" * 100_000, "any: is nested too deeply"),
         (b"a: &a\n  <<: *a\n", "any: is nested too deeply"),
         (b"K: " + b"9" * 400 + b"\n", "no calibration of a known format .YAML with the keys K"),
         (KALIBR.replace("255, 256]", "255, " + "9" * 400 + "]").encode(), "a number is too large"),

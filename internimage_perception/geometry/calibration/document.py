@@ -33,7 +33,8 @@ class Document:
         outline: the top-level keys and the nodes of their values.
 
     Raises:
-        CalibrationError: not readable, not text, not valid, or no mapping.
+        CalibrationError: not readable, not text, not valid, or empty.
+        RecursionError: nested too deeply.
     """
 
     def __init__(self, file: Path) -> None:
@@ -43,7 +44,7 @@ class Document:
         self.kind = {"{": "JSON", "<": "XML"}.get(start, "YAML")
         try:
             self._loader, self._node = self._compose(text)
-        except (yaml.YAMLError, XmlError, RecursionError) as error:
+        except (yaml.YAMLError, XmlError) as error:
             mark = getattr(error, "problem_mark", None)
             line = f":{mark.line + 1}" if mark else ""
             reason = getattr(error, "problem", None) or " ".join(str(error).split())
