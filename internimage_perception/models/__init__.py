@@ -7,6 +7,7 @@ from internimage_perception.models.deployed import DeployedSegmentation
 from internimage_perception.models.internimage import InternImage
 from internimage_perception.models.registry import create_model, load_config, model_names
 from internimage_perception.models.segmentor import Segmentor
+from internimage_perception.models.streaming import load_large_model
 
 __all__ = [
     "Classifier",
@@ -19,6 +20,7 @@ __all__ = [
     "create_model",
     "load_checkpoint",
     "load_config",
+    "load_large_model",
     "load_weights",
     "model_names",
     "save_checkpoint",
