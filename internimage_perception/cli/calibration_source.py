@@ -39,4 +39,8 @@ def _is_rig_file(path: Path) -> bool:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return False
-    return isinstance(content, dict) and isinstance(content.get("cameras"), dict)
+    cameras = content.get("cameras") if isinstance(content, dict) else None
+    if not isinstance(cameras, dict):
+        return False
+    # Others group their cameras under this key too; ours name topics.
+    return any(isinstance(item, dict) and "image_topic" in item for item in cameras.values()) or not cameras

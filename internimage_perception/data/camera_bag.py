@@ -1,5 +1,6 @@
 """Write the images of a rig into a rosbag2 folder, as its drivers would have been recorded."""
 
+import dataclasses
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +13,10 @@ from internimage_perception.bags.types import CAMERA_INFO, COMPRESSED_IMAGE, IMA
 from internimage_perception.bags.writer import SegmentedBagWriter
 from internimage_perception.errors import BagError
 from internimage_perception.geometry import CameraModel, Rig
+from internimage_perception.geometry.camera_info import camera_to_info
 from internimage_perception.geometry.poses import matrix_to_quaternion
 
 _TF_STATIC = "/tf_static"
-_DISTORTION_MODELS = {("equidistant", 4): "equidistant", ("pinhole", 5): "plumb_bob",
-                      ("pinhole", 8): "rational_polynomial"}  # fmt: skip
 
 
 class CameraBagWriter(AbstractContextManager["CameraBagWriter"]):
@@ -85,16 +85,13 @@ class CameraBagWriter(AbstractContextManager["CameraBagWriter"]):
 
 def camera_info(header: object, lens: CameraModel) -> object:
     """Return the sensor_msgs/CameraInfo of a lens; P repeats K, since no image is rectified here."""
-    values = lens.to_dict()
-    d = np.array(values.get("d", ()), np.float64)
-    k = np.array([lens.fx, 0.0, lens.cx, 0.0, lens.fy, lens.cy, 0.0, 0.0, 1.0])
+    fields = dataclasses.asdict(camera_to_info(lens))
+    arrays = {key: np.array(fields.pop(key), np.float64) for key in ("d", "k", "r", "p")}
     region = make_message(
         "sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
     )
     return make_message(
-        CAMERA_INFO, header=header, height=lens.height, width=lens.width,
-        distortion_model=_DISTORTION_MODELS[lens.model, d.size], d=d, k=k, r=np.eye(3).ravel(),
-        p=np.insert(k, (3, 6, 9), 0.0), binning_x=0, binning_y=0, roi=region,
+        CAMERA_INFO, header=header, **fields, **arrays, binning_x=0, binning_y=0, roi=region,
     )  # fmt: skip
 
 

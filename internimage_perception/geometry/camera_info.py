@@ -15,12 +15,13 @@ from internimage_perception.geometry.extended_unified import EucmCamera
 from internimage_perception.geometry.fisheye import KannalaBrandtCamera, WoodScapeCamera
 from internimage_perception.geometry.pinhole import PinholeCamera
 from internimage_perception.geometry.unified import MeiCamera
+from internimage_perception.geometry.views import CylindricalCamera
 
 # Literal strings: older distortion_models.hpp lack EQUIDISTANT; calibrators of ROS 1 Melodic wrote "fisheye".
-# ROS has no names for the last four.
+# ROS has no names for the last five.
 _COUNTS = {
     "plumb_bob": (0, 4, 5), "rational_polynomial": (8,), "equidistant": (4,), "fisheye": (4,),
-    "mei": (5, 6), "eucm": (2,), "double_sphere": (2,), "woodscape": (3,),
+    "mei": (5, 6), "eucm": (2,), "double_sphere": (2,), "woodscape": (3,), "cylindrical": (0,),
 }  # fmt: skip
 
 
@@ -52,8 +53,8 @@ def camera_to_info(camera: CameraModel) -> CameraInfoFields:
 
     ROS's own names are `plumb_bob`, `rational_polynomial` and `equidistant`. Models it has no name for get
     one of this package, which other software will not know: `mei` with d = (xi, k1, k2, p1, p2, k3), `eucm`
-    (alpha, beta), `double_sphere` (xi, alpha), `woodscape` (a2, a3, a4). CameraInfo cannot hold `theta_max`:
-    hand it to `camera_from_info`.
+    (alpha, beta), `double_sphere` (xi, alpha), `woodscape` (a2, a3, a4), `cylindrical` ().
+    CameraInfo cannot hold `theta_max`: hand it to `camera_from_info`.
 
     Raises:
         CalibrationError: a model that was registered from outside and has no such name.
@@ -127,6 +128,8 @@ def camera_from_coefficients(distortion_model: str, d: Sequence[float], **intrin
         build, lens = EucmCamera, {"alpha": d[0], "beta": d[1]}
     elif distortion_model == "double_sphere":
         build, lens = DoubleSphereCamera, {"xi": d[0], "alpha": d[1]}
+    elif distortion_model == "cylindrical":
+        build, lens = CylindricalCamera, {}
     return build(**intrinsics, **lens)
 
 
@@ -141,6 +144,8 @@ def _model_and_coefficients(camera: CameraModel) -> tuple[str, tuple[float, ...]
         return camera.model, (camera.alpha, camera.beta)
     if isinstance(camera, DoubleSphereCamera):
         return camera.model, (camera.xi, camera.alpha)
+    if isinstance(camera, CylindricalCamera):
+        return camera.model, ()
     message = (
         f"no distortion_model of CameraInfo is known for {camera.model!r} cameras; publish another model"
     )

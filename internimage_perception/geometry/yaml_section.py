@@ -132,9 +132,15 @@ class Section:
                 value = float(value)
             except ValueError:
                 raise self.error(key, f"must be a number, not {reprlib.repr(value)}") from None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.error(key, f"must be a finite number, not {reprlib.repr(value)}")
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number of hundreds of digits
+            number = math.inf
+        if not math.isfinite(number):
+            raise self.error(key, f"must be a finite number, not {reprlib.repr(value)}")
+        return number
 
 
 def read_section(file: Path) -> Section:

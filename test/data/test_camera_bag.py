@@ -8,7 +8,14 @@ import pytest
 from internimage_perception.bags.reader import open_bags
 from internimage_perception.data.camera_bag import CameraBagWriter, camera_info
 from internimage_perception.errors import BagError
-from internimage_perception.geometry import KannalaBrandtCamera, PinholeCamera, Rig, camera_from_info
+from internimage_perception.geometry import (
+    DoubleSphereCamera,
+    KannalaBrandtCamera,
+    MeiCamera,
+    PinholeCamera,
+    Rig,
+    camera_from_info,
+)
 from internimage_perception.geometry.poses import quaternion_to_matrix
 from internimage_perception.inference.messages import frame_from_message
 from internimage_perception.resources import share_path
@@ -99,6 +106,8 @@ SIZE = {"width": 64, "height": 48, "fx": 50.0, "fy": 51.0, "cx": 31.0, "cy": 24.
         PinholeCamera(**SIZE, d=(0.1, -0.02, 0.001, 0.002, 0.003)),
         PinholeCamera(**SIZE, d=(0.1, 0.01, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0)),
         KannalaBrandtCamera(**SIZE, d=(0.01, -0.02, 0.003, 0.0)),
+        MeiCamera(**SIZE, xi=0.9),
+        DoubleSphereCamera(**SIZE, xi=-0.2, alpha=0.6),
     ],
 )
 def test_camera_info_says_every_lens(lens):

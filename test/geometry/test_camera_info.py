@@ -15,6 +15,7 @@ from rosbags.highlevel import AnyReader
 from internimage_perception.errors import CalibrationError
 from internimage_perception.geometry import (
     CameraModel,
+    CylindricalCamera,
     DoubleSphereCamera,
     EucmCamera,
     KannalaBrandtCamera,
@@ -165,6 +166,7 @@ def cameras(cls: type[CameraModel], **parameters: st.SearchStrategy) -> st.Searc
         cameras(EucmCamera, alpha=unit, beta=st.floats(0.1, 5.0)),
         cameras(DoubleSphereCamera, xi=st.floats(-0.9, 1.0), alpha=unit),
         cameras(WoodScapeCamera, d=st.tuples(*[small] * 3)),
+        cameras(CylindricalCamera),
     )
 )
 def test_camera_info_and_back_is_the_same_camera(camera: CameraModel) -> None:
@@ -194,6 +196,7 @@ SIZE = {"width": 64, "height": 48, "fx": 30.0, "fy": 31.0, "cx": 32.5, "cy": 23.
         (EucmCamera(**SIZE, alpha=0.6, beta=1.1), "eucm", (0.6, 1.1)),
         (DoubleSphereCamera(**SIZE, xi=-0.2, alpha=0.6), "double_sphere", (-0.2, 0.6)),
         (WoodScapeCamera(**SIZE, d=(-0.1, 0.1, -0.02)), "woodscape", (-0.1, 0.1, -0.02)),
+        (CylindricalCamera(**SIZE), "cylindrical", ()),
     ],
 )
 def test_names_and_order_of_coefficients(camera: CameraModel, name: str, d: tuple[float, ...]) -> None:

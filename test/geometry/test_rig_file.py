@@ -123,6 +123,7 @@ PROBLEMS = {
     "lens text": ("fx: 70,", "fx: wide,", "5: front: camera.fx", "must be a number, not 'wide'"),
     "lens bool": ("fx: 70,", "fx: true,", "5: front: camera.fx", "must be a finite number"),
     "lens infinite": ("fx: 70,", "fx: .inf,", "5: front: camera.fx", "must be a finite number"),
+    "lens overflowing": ("fx: 70,", f"fx: 1{'0' * 400},", "5: front: camera.fx", "must be a finite number"),
     "lens nothing": ("fx: 70,", "fx: ,", "5: front: camera.fx", "must be a finite number, not None"),
     "lens model": ("equidistant", "equidistent", "5: front: camera.model", "did you mean 'equidistant'"),
     "lens coefficients": ("0.02, 0, 0, 0", "0.02, 0", "5: front: camera.d", "must be the 4 numbers"),
