@@ -6,10 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.calibration_files import (
+    CAM0_TO_CAM1,
+    CAM1_TO_CAM2,
+    ECHO,
+    IMU_TO_CAM0,
+    KALIBR,
+    KITTI_360,
+    ROS,
+    WOODSCAPE,
+    load,
+    only,
+)
 
-from internimage_perception.errors import CalibrationError
 from internimage_perception.geometry import (
-    Calibration,
     CameraModel,
     DoubleSphereCamera,
     EucmCamera,
@@ -17,43 +27,9 @@ from internimage_perception.geometry import (
     MeiCamera,
     PinholeCamera,
     WoodScapeCamera,
-    load_calibration,
 )
-from internimage_perception.geometry.poses import pose, rpy_to_matrix, transform
+from internimage_perception.geometry.poses import transform
 
-
-def load(folder: Path, text: str, **options: object) -> Calibration:
-    (folder / "side.txt").write_text(text, encoding="utf-8")
-    return load_calibration(folder / "side.txt", **options)
-
-
-def only(calibration: Calibration) -> CameraModel:
-    (camera,) = calibration.cameras.values()
-    return camera.camera
-
-
-ROS = """\
-image_width: 640
-image_height: 480
-camera_name: narrow_left
-camera_matrix:
-  rows: 3
-  cols: 3
-  data: [430.21, 0, 306.9, 0, 430.53, 227.2, 0, 0, 1]
-distortion_model: plumb_bob
-distortion_coefficients:
-  rows: 1
-  cols: 5
-  data: [-0.3375, 0.1113, -0.000107, 0.000237, 0.0]
-rectification_matrix:
-  rows: 3
-  cols: 3
-  data: [1, 0, 0, 0, 1, 0, 0, 0, 1]
-projection_matrix:
-  rows: 3
-  cols: 4
-  data: [383.1, 0, 311.2, 0, 0, 404.8, 225.6, 0, 0, 0, 1, 0]
-"""
 ROS_LENS = {"width": 640, "height": 480, "fx": 430.21, "fy": 430.53, "cx": 306.9, "cy": 227.2}
 ROS_D = (-0.3375, 0.1113, -0.000107, 0.000237, 0.0)
 
@@ -92,24 +68,6 @@ def test_models_of_ros_files(tmp_path: Path, model: str, d: tuple[float, ...], e
     assert only(load(tmp_path, text)) == expected
 
 
-ECHO = """\
-header:
-  stamp: {sec: 12, nanosec: 34}
-  frame_id: rear_optical
-height: 960
-width: 1280
-distortion_model: equidistant
-d: [0.05, -0.01, 0.003, -0.0005]
-k: [325.5, 0.0, 639.5, 0.0, 326.5, 479.5, 0.0, 0.0, 1.0]
-r: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-p: [325.5, 0.0, 639.5, 0.0, 0.0, 326.5, 479.5, 0.0, 0.0, 0.0, 1.0, 0.0]
-binning_x: 2
-binning_y: 0
-roi: {x_offset: 4, y_offset: 2, height: 900, width: 1200, do_rectify: false}
----
-"""
-
-
 def test_printed_camera_info(tmp_path: Path) -> None:
     d = (0.05, -0.01, 0.003, -0.0005)
     full = KannalaBrandtCamera(width=1280, height=960, fx=325.5, fy=326.5, cx=639.5, cy=479.5, d=d)
@@ -127,36 +85,6 @@ def test_printed_camera_info(tmp_path: Path) -> None:
     np.testing.assert_allclose(camera.project((0.5, 0.2, 1.0))[0], ((u - 4 + 0.5) / 2 - 0.5, v - 2))
 
 
-TURN = rpy_to_matrix(0.1, -0.2, 0.3)
-IMU_TO_CAM0 = pose((0.02, -0.01, 0.05), rpy_to_matrix(1.5, 0.01, 1.6))
-CAM0_TO_CAM1 = pose((-0.11, 0.002, 0.003), TURN)
-CAM1_TO_CAM2 = pose((0.3, 0.1, -0.2), rpy_to_matrix(-0.4, 0.9, 0.2))
-KALIBR = f"""\
-cam0:
-  cam_overlaps: [1]
-  camera_model: pinhole
-  distortion_coeffs: [0.0034, 0.00072, -0.0021, 0.0002]
-  distortion_model: equidistant
-  intrinsics: [190.978, 190.973, 254.93, 256.89]
-  resolution: [512, 513]
-  rostopic: /cam0/image_raw
-  T_cam_imu: {IMU_TO_CAM0.tolist()}
-cam1:
-  T_cn_cnm1: {CAM0_TO_CAM1.tolist()}
-  camera_model: ds
-  distortion_coeffs: []
-  distortion_model: none
-  intrinsics: [-0.18, 0.59, 160.1, 160.2, 255.3, 256.4]
-  resolution: [512, 513]
-  rostopic: /cam1/image_raw
-cam2:
-  T_cn_cnm1: {CAM1_TO_CAM2.tolist()}
-  camera_model: omni
-  distortion_coeffs: [-0.335, 0.132, 0.00056, 0.00058]
-  distortion_model: radtan
-  intrinsics: [0.80065662, 833.006, 830.345, 373.85, 253.749]
-  resolution: [752, 480]
-"""
 SQUARE = {"width": 512, "height": 513}
 
 
@@ -229,28 +157,6 @@ def test_euroc_sensor(tmp_path: Path) -> None:
     np.testing.assert_allclose(camera.poses["body"] @ IMU_TO_CAM0, np.eye(4), atol=1e-12)
 
 
-KITTI_360 = """\
-%YAML:1.0
----
-model_type: MEI
-camera_name: image_02
-image_width: 1400
-image_height: 1402
-mirror_parameters:
-   xi: 2.2134047507854890e+00
-distortion_parameters:
-   k1: 1.6798235660113681e-02
-   k2: 1.6548773243373522e+00
-   p1: 4.2223943394772046e-04
-   p2: 4.2462134260997584e-04
-projection_parameters:
-   gamma1: 1.3363220825849971e+03
-   gamma2: 1.3357883350012958e+03
-   u0: 7.1694323510126321e+02
-   v0: 7.0576498308221585e+02
-"""
-
-
 def test_kitti_360(tmp_path: Path) -> None:
     camera = load(tmp_path, KITTI_360).camera("image_02").camera
     assert isinstance(camera, MeiCamera)
@@ -280,16 +186,6 @@ def test_other_models_of_camodocal(tmp_path: Path) -> None:
     assert only(load(tmp_path, f"{head}{text}")) == PinholeCamera(**size, d=(0.1, 0.2, 0.003, 0.004))
 
 
-WOODSCAPE = {
-    "extrinsic": {"quaternion": [0.5, -0.5, 0.5, -0.5], "translation": [3.75, 0.02, 0.65]},
-    "intrinsic": {
-        "aspect_ratio": 1.01, "cx_offset": 3.942, "cy_offset": -3.093, "height": 966.0, "k1": 339.749,
-        "k2": -31.988, "k3": 48.275, "k4": -7.201, "model": "radial_poly", "poly_order": 4, "width": 1280.0,
-    },
-    "name": "FV",
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("indent", [None, 2, "\t"])
 def test_woodscape(tmp_path: Path, indent: object) -> None:
     calibration = load(tmp_path, json.dumps(WOODSCAPE, indent=indent))
@@ -313,98 +209,3 @@ def test_woodscape(tmp_path: Path, indent: object) -> None:
 def test_woodscape_without_pose(tmp_path: Path) -> None:
     only_lens = {"intrinsic": WOODSCAPE["intrinsic"]}
     assert load(tmp_path, json.dumps(only_lens)).camera("side").poses == {}
-
-
-def woodscape(**changes: object) -> str:
-    return json.dumps(WOODSCAPE | {"intrinsic": WOODSCAPE["intrinsic"] | changes}, indent=1)
-
-
-PROBLEMS = [
-    (ECHO.replace("325.5", "0.0"), ":1: CameraInfo message: fx of this equidistant camera is 0.0"),
-    (ECHO.replace("width: 1280", "width: -1"), ":5: CameraInfo message: width: must be a whole number"),
-    (ECHO.replace("equidistant", "omni"), "CameraInfo message: unknown distortion_model 'omni'"),
-    (ECHO.replace("width: 1200", "width: 1300"), "CameraInfo message: the region of interest"),
-    (ECHO.replace("[0.05", "[x"), ":7: CameraInfo message: d: must be a number, not 'x'"),
-    (ROS.replace("distortion_model: plumb_bob\n", ""), "ROS .*: distortion_model: this key is missing"),
-    (
-        ROS.replace("plumb_bob", "kannala"),
-        ":8: ROS camera calibration: distortion_model: unknown .* 'kannala'",
-    ),
-    (
-        ROS.replace("plumb_bob", "equidistant"),
-        "distortion_coefficients: .* takes 4 coefficients, but d has 5",
-    ),
-    (ROS.replace("[430.21", "[-430.21"), ":4: .*camera_matrix: fx of this pinhole camera is -430.21"),
-    (ROS.replace("[430.21, 0", "[430.21, 0.7"), "camera_matrix: has the skew 0.7"),
-    (ROS.replace("image_width: 640", "image_width: wide"), ":1: .*image_width: must be a number, not 'wide'"),
-    (
-        ROS.replace("image_width: 640", "image_width: -640"),
-        ":1: .*image_width: must be a whole number of pixels, at least 1, not -640",
-    ),
-    (ROS.replace("[383.1, 0,", "[383.1,"), "projection_matrix.data: has 11 numbers, .* 3 x 4"),
-    (ROS.replace("0, 0, 1]\ndist", "0, 0, 1, 7]\ndist"), ":7: .*camera_matrix.data: has 10 numbers"),
-    (
-        KALIBR.replace("ds\n", "fov\n"),
-        ":12: Kalibr camera chain, camera 'cam1': camera_model: 'fov' is unknown",
-    ),
-    (
-        KALIBR.replace("equidistant", "fov"),
-        "cam0.: distortion_model: 'fov' on 'pinhole': .*not supported; with",
-    ),
-    (
-        KALIBR.replace("none", "radtan"),
-        "cam1.: distortion_model: 'radtan' on 'ds': unknown; .* these are: none",
-    ),
-    (KALIBR.replace("coeffs: []", "coeffs: [0.1]"), "cam1.: distortion_coeffs: has coefficients although"),
-    (KALIBR.replace("[190.978,", "[1, 190.978,"), "must be the 4 numbers fx, fy, cx, cy, not 5 numbers"),
-    (KALIBR.replace("[-0.18,", "[-1.18,"), "cam1.: intrinsics: xi of this double_sphere camera is -1.18"),
-    (KALIBR.replace("[0.0034, ", "["), "cam0.: distortion_coeffs: of 'equidistant' must be 4 numbers, not 3"),
-    (
-        KALIBR.replace("[512, 513]", "[512, -513]"),
-        "cam0.: resolution: must be a whole number of pixels, at least 1, not -513",
-    ),
-    (KALIBR.replace("[512, 513]", "[512]"), "resolution: must be width and height, not 1 numbers"),
-    (
-        KALIBR.replace("cam0:", "cam7:"),
-        ":11: .*'cam1': T_cn_cnm1: refers to the camera before, which the file",
-    ),
-    (KALIBR.replace("cam1:", "cam3:"), "'cam2': T_cn_cnm1: refers to cam1, which is missing"),
-    (KALIBR.replace("T_cn_cnm1: [[", "T_cn_cnm1: [[9"), "cam1.: T_cn_cnm1: .* is not a rotation"),
-    (KALIBR.replace("rostopic: /cam0/image_raw", "rostopic: 7"), "cam0.: rostopic: must be a text, not 7"),
-    (KALIBR + "cam3: 5\n", "camera 'cam3': must be a mapping"),
-    (KITTI_360.replace("MEI", "SCARAMUZZA"), ":3: KITTI-360: model_type: is 'SCARAMUZZA'; known are MEI,"),
-    (KITTI_360.replace("   xi: 2.", "   xi: -2."), ":8: KITTI-360: mirror_parameters.xi: must be at least 0"),
-    (KITTI_360.replace("   v0:", "   v:"), "projection_parameters.v0: this key is missing"),
-    (KITTI_360.replace("1.3363220825849971e+03", ".nan"), "projection_parameters.gamma1: must be a finite"),
-    (KITTI_360.replace("gamma1: 1", "gamma1: -1"), "gamma1: fx of this mei camera is -1336"),
-    (
-        KITTI_360.replace("image_height: 1402", "image_height: 0"),
-        "image_height: must be a whole number of pixels, at least 1, not 0",
-    ),
-    (woodscape(model="mei"), "WoodScape: intrinsic.model: is 'mei'; only radial_poly"),
-    (woodscape(poly_order=5), "intrinsic.poly_order: is 5"),
-    (woodscape(k1=-1.0), "intrinsic.k1: must be greater than 0"),
-    (woodscape(k2=None), "intrinsic.k2: must be a finite number, not None"),
-    (woodscape(k3=1e400), "intrinsic.k3: must be a"),
-    (woodscape(aspect_ratio=-1), "intrinsic.aspect_ratio: fy of this woodscape camera"),
-    (woodscape(width=-1280), "intrinsic.width: must be a whole number .* not -1280"),
-    (
-        json.dumps(WOODSCAPE).replace("0.5, -0.5, 0.5", "0.9, -0.5, 0.5"),
-        "extrinsic.quaternion: .* has length",
-    ),
-    (json.dumps(WOODSCAPE).replace("3.75, ", ""), "extrinsic.translation: must be a list of 3 numbers"),
-    (json.dumps(WOODSCAPE | {"name": 3}), "WoodScape: name: must be a text, not 3"),
-]
-
-
-@pytest.mark.parametrize(("text", "reason"), PROBLEMS)
-def test_complaints_name_file_line_and_key(tmp_path: Path, text: str, reason: str) -> None:
-    with pytest.raises(CalibrationError, match=reason) as caught:
-        load(tmp_path, text)
-    assert caught.match(r"side\.txt:\d+: ")
-
-
-def test_the_caller_contradicts_the_file(tmp_path: Path) -> None:
-    assert only(load(tmp_path, KITTI_360, model="mei", size=(1400, 1402))).model == "mei"
-    with pytest.raises(CalibrationError, match="'image_02': is a mei camera, although model='equidistant'"):
-        load(tmp_path, KITTI_360, model="fisheye")

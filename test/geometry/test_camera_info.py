@@ -121,7 +121,7 @@ def test_window_then_binning() -> None:
         ({"width": "640"}, "whole number"),
         (
             {"distortion_model": "omni"},
-            "unknown distortion_model 'omni'; known: cylindrical, double_sphere, equidistant, eucm, fisheye, mei,",
+            "unknown distortion_model 'omni'; known: cylindrical, double_sphere, equidistant, eucm, fisheye,",
         ),
         ({"distortion_model": ""}, "empty although d has 5"),
         ({"d": [0.1, 0.2, 0.3]}, "takes 0 or 4 or 5 coefficients, but d has 3"),
