@@ -1,4 +1,4 @@
-"""The deployed graph: raw frames in, class ids and confidence out, in every backend the same."""
+"""The deployed graphs: raw frames in, class ids and confidence out, in every backend the same."""
 
 import math
 from collections.abc import Sequence
@@ -7,18 +7,70 @@ import torch
 from torch import nn
 
 from internimage_perception.errors import ConfigError
+from internimage_perception.models.classifier import Classifier
 from internimage_perception.models.layers import resize
 from internimage_perception.models.segmentor import Segmentor
 
 INVALID_ID = 255
 
 
-class DeployedSegmentation(nn.Module):
+class DeployedGraph(nn.Module):
+    """What every deployed graph begins with: a frame becomes the network's input.
+
+    Resizes to the network's input (bilinear, pixel centres at halves, no antialiasing) and normalises. The
+    resize comes first, so that a large frame costs as little as can be.
+
+    Args:
+        model: network for RGB images.
+        height: rows of the network's input.
+        width: columns of the network's input.
+        mean: per channel in RGB order, on the scale 0..255.
+        std: per channel in RGB order, on the scale 0..255.
+        channel_order: order of the frames' channels, "rgb" or "bgr"; the graph turns "bgr" round.
+
+    Raises:
+        ConfigError: a value is none of these.
+    """
+
+    mean: torch.Tensor
+    inverse_std: torch.Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        height: int,
+        width: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        channel_order: str = "rgb",
+    ) -> None:
+        super().__init__()
+        _check(height, width, mean, std, channel_order)
+        self.model = model
+        self.size = (height, width)
+        self.channel_order = channel_order
+        # Derived from the bundle, so no part of the network's weights.
+        self.register_buffer("mean", torch.tensor(tuple(mean)).view(3, 1, 1), persistent=False)
+        inverse_std = torch.tensor([1.0 / value for value in std]).view(3, 1, 1)
+        self.register_buffer("inverse_std", inverse_std, persistent=False)
+
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        """Map frames, uint8 (N, H, W, 3), to the network's input, float (N, 3, height, width)."""
+        # TensorRT takes bytes only to convert them, so that comes first.
+        x = images.to(self.mean.dtype)
+        x = _resize_axis(_resize_axis(x, 1, self.size[0]), 2, self.size[1])
+        x = x.permute(0, 3, 1, 2)
+        if self.channel_order == "bgr":
+            x = x.flip(1)
+        return (x - self.mean) * self.inverse_std
+
+
+class DeployedSegmentation(DeployedGraph):
     """Segmentation of camera frames as they come from the decoder.
 
-    Resizes to the network's input (bilinear, pixel centres at halves, no antialiasing), normalises, runs
-    the network, resizes the logits once to the output size and answers with the best class and its softmax
-    probability. The resize comes before the normalisation, so that a large frame costs as little as can be.
+    Resizes the network's logits once to the output size and answers with the best class and its softmax
+    probability.
 
     Args:
         model: network for RGB images.
@@ -33,8 +85,7 @@ class DeployedSegmentation(nn.Module):
         ConfigError: a value is none of these, or the model has more classes than a mask can hold.
     """
 
-    mean: torch.Tensor
-    inverse_std: torch.Tensor
+    model: Segmentor
 
     def __init__(
         self,
@@ -47,38 +98,43 @@ class DeployedSegmentation(nn.Module):
         output_size: str | Sequence[int] = "model",
         channel_order: str = "rgb",
     ) -> None:
-        super().__init__()
-        _check(height, width, mean, std, channel_order)
+        super().__init__(model, height=height, width=width, mean=mean, std=std, channel_order=channel_order)
         if model.config.num_classes > INVALID_ID:
             message = f"{model.config.num_classes} classes do not fit into a mask; at most {INVALID_ID} do"
             raise ConfigError(message)
-        self.model = model
-        self.size = (height, width)
         self.output_size = _output_size(output_size, self.size)
-        self.channel_order = channel_order
-        # Derived from the bundle, so no part of the network's weights.
-        self.register_buffer("mean", torch.tensor(tuple(mean)).view(3, 1, 1), persistent=False)
-        inverse_std = torch.tensor([1.0 / value for value in std]).view(3, 1, 1)
-        self.register_buffer("inverse_std", inverse_std, persistent=False)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Map frames, uint8 (N, H, W, 3), to class ids and confidence, each uint8 (N, h, w).
 
         Confidence is the chosen class's softmax probability times 255, rounded.
         """
-        # TensorRT takes bytes only to convert them, so that comes first.
-        x = images.to(self.mean.dtype)
-        x = _resize_axis(_resize_axis(x, 1, self.size[0]), 2, self.size[1])
-        x = x.permute(0, 3, 1, 2)
-        if self.channel_order == "bgr":
-            x = x.flip(1)
-        x = (x - self.mean) * self.inverse_std
-        logits = self.model.low_logits(x)
+        logits = self.model.low_logits(self.normalised(images))
         logits = resize(logits, self.output_size or images.shape[1:3])
-        best, ids = logits.max(dim=1)
-        # The largest softmax value, without computing the others.
-        probability = (logits - best[:, None]).exp().sum(dim=1).reciprocal()
-        return ids.to(torch.uint8), (probability * 255).round().to(torch.uint8)
+        ids, confidence = _decide(logits)
+        return ids.to(torch.uint8), confidence
+
+
+class DeployedClassification(DeployedGraph):
+    """Classification of whole frames; arguments and preprocessing as in `DeployedGraph`."""
+
+    model: Classifier
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map frames, uint8 (N, H, W, 3), to class ids, int32 (N,), and confidence, uint8 (N,).
+
+        Confidence is the chosen class's softmax probability times 255, rounded.
+        """
+        ids, confidence = _decide(self.model(self.normalised(images)))
+        return ids.to(torch.int32), confidence
+
+
+def _decide(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the best of the classes (second axis), and its softmax probability times 255, rounded."""
+    best, ids = logits.max(dim=1)
+    # The largest softmax value, without computing the others.
+    probability = (logits - best[:, None]).exp().sum(dim=1).reciprocal()
+    return ids, (probability * 255).round().to(torch.uint8)
 
 
 def _resize_axis(x: torch.Tensor, dim: int, size: int) -> torch.Tensor:
