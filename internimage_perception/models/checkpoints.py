@@ -99,7 +99,7 @@ def load_checkpoint(path: str | Path, *, trust_pickle: bool = False) -> StateDic
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
             message = f"{path} holds no plain weights: entry {key!r} is {type(value).__name__}, not a tensor"
             raise BundleError(message)
-    return _plain_keys(dict(content))
+    return plain_keys(dict(content))
 
 
 def save_checkpoint(
@@ -215,7 +215,8 @@ def _read_pickle(path: Path, trust: bool) -> object:
         raise BundleError(message) from error
 
 
-def _plain_keys(state: StateDict) -> StateDict:
+def plain_keys(state: StateDict) -> StateDict:
+    """Return weights under the keys of this package: without wrappers' prefixes, layer scales as gammas."""
     for prefix in ("module.", "model."):
         if all(key.startswith(prefix) for key in state):
             state = {key[len(prefix) :]: value for key, value in state.items()}

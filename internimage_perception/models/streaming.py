@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from internimage_perception.errors import BundleError
 from internimage_perception.models.checkpoints import (
-    _plain_keys,
+    plain_keys,
     load_checkpoint,
     load_weights,
     stored_tensors,
@@ -102,7 +102,7 @@ def _spellings(key: str) -> tuple[str, ...]:
 def _places(path: Path) -> dict[str, _Place]:
     if path.suffix == ".safetensors" and path.is_file():
         places = dict(_safetensors_places(path))
-        return dict(zip(_plain_keys(_without_values(places)), places.values(), strict=True))
+        return dict(zip(plain_keys(_without_values(places)), places.values(), strict=True))
     # Without memory behind its tensors, PyTorch reads everything of a checkpoint but their values.
     with FakeTensorMode():
         state = load_checkpoint(path)

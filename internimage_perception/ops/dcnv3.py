@@ -277,10 +277,12 @@ def _save_fused(ctx: _Context, inputs: tuple[object, ...], output: torch.Tensor)
 
 
 def _gradients(ctx: _Context, gradient: torch.Tensor, needed: list[bool]) -> list[torch.Tensor | None]:
-    value, offset, mask, *rest = ctx.saved_tensors
+    # Read once: after recomputation by a checkpoint they are there one time.
+    saved = ctx.saved_tensors
+    value, offset, mask, *rest = saved
     gate = rest[0] if ctx.gated else None
     *plain, softmax, implementation = ctx.arguments
-    if choose(str(implementation), *ctx.saved_tensors, devices=NATIVE_DEVICES) == "native":
+    if choose(str(implementation), *saved, devices=NATIVE_DEVICES) == "native":
         found = torch.ops.internimage.dcnv3_backward(
             value, offset, mask, gate, gradient, *plain, softmax, needed
         )

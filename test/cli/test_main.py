@@ -9,7 +9,9 @@ import pytest
 from internimage_perception.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("replay", "evaluate", "inspect", "bundle", "scene", "demo", "demo-real", "parameters")
+COMMANDS = (
+    "replay", "evaluate", "inspect", "models", "convert-camera", "bundle", "scene", "demo", "demo-real", "parameters",
+)  # fmt: skip
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
