@@ -18,9 +18,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from internimage_perception.errors import BundleError
 from internimage_perception.models.checkpoints import (
-    plain_keys,
     load_checkpoint,
     load_weights,
+    plain_keys,
     stored_tensors,
 )
 from internimage_perception.models.classifier import Classifier
