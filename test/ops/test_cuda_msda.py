@@ -305,6 +305,17 @@ def test_deterministic_sums_at_any_scale(kernels, scale):
     assert not run(kernels, (*call, gradient * 0), deterministic=True)[1].any()
 
 
+@pytest.mark.parametrize("place", [(0, 0, 0), (1, 44, 63), (1, 20, 17)], ids=str)
+def test_deterministic_sums_where_one_number_is_by_far_the_largest(kernels, place):
+    """Wherever it is, the unit of the sums follows from it."""
+    *call, weight, gradient = draw_call(9, [(5, 6), (3, 4)], channels=32, queries=45, spread=0.8)
+    gradient *= 1e-12
+    gradient[place] = 1e12
+    weight[place[0], place[1], place[2] // 32, 1, 2] = 1e6
+    call = (*call, weight, gradient)
+    assert_close(run(kernels, call, deterministic=True), exact(call), 2e-5)
+
+
 def test_the_setting_of_pytorch_chooses_deterministic_sums(kernels):
     value, shapes, starts, location, weight, gradient = call = draw_call(8, [(3, 4)], queries=40)
     levels = read_levels(shapes, starts, value.shape[1])

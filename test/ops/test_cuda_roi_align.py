@@ -122,6 +122,17 @@ def test_agrees_to_the_last_bit_of_positions(kernels, scale):
         torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("edge", [-1.0, 11.0])
+def test_samples_a_pixel_outside_have_the_border_and_the_next_ones_nothing(kernels, edge):
+    feature = torch.randn(1, 2, 9, 11, generator=torch.Generator().manual_seed(1)).abs() + 1
+    place = torch.nextafter(torch.tensor(edge), torch.tensor(math.copysign(math.inf, edge)))
+    rois = torch.tensor([[0.0, edge, 4, edge, 4], [0, place.item(), 4, place.item(), 4]]).double()
+    rois[:, 1:] += 0.5
+    found = roi_align_cuda(feature, rois, geometry_of((1, 1), sampling_ratio=1), library=kernels)
+    torch.testing.assert_close(found[0, :, 0, 0], feature[0, :, 4, 0 if edge < 0 else 10])
+    assert not found[1].any()
+
+
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("output_size", [(1, 1), (7, 7), (17, 19)], ids=str)
 @pytest.mark.parametrize("channels", [1, 4, 70])
@@ -244,6 +255,16 @@ def test_deterministic_sums_at_any_scale(kernels, scale):
     fixed = run(kernels, (feature, rois, gradient * scale), geometry_of(), deterministic=True)[1]
     assert (plain - fixed).abs().max() <= 1e-6 * plain.abs().max()
     assert not run(kernels, (feature, rois, gradient * 0), geometry_of(), deterministic=True)[1].any()
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0, 0), (5, 6, 2, 3), (3, 1, 1, 2)], ids=str)
+def test_deterministic_sums_where_one_gradient_is_by_far_the_largest(kernels, place):
+    """Wherever it is, the unit of the sums follows from it."""
+    feature, rois, gradient = draw_call(15, size=(2, 7, 9, 11), reach=0.9)
+    gradient *= 1e-12
+    gradient[place] = 1e12
+    call = (feature, rois, gradient)
+    assert_close(run(kernels, call, geometry_of(), deterministic=True), exact(call, geometry_of()), 2e-5)
 
 
 def test_the_setting_of_pytorch_chooses_deterministic_sums(kernels):
