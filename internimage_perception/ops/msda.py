@@ -1,6 +1,6 @@
 """Multi-scale deformable attention: one function, one node in exported graphs, several implementations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -11,7 +11,16 @@ from internimage_perception.ops.msda_reference import (
     ms_deform_attn_reference_backward,
 )
 from internimage_perception.ops.msda_shapes import check_shapes, read_levels
+from internimage_perception.ops.native_cuda_msda import msda_cuda, msda_cuda_backward
 from internimage_perception.ops.native_msda import msda_native, msda_native_backward
+
+_FORWARD: dict[str, Callable[..., torch.Tensor]] = {"cpu": msda_native, "cuda": msda_cuda}
+_BACKWARD: dict[str, Callable[..., list[torch.Tensor]]] = {
+    "cpu": msda_native_backward,
+    "cuda": msda_cuda_backward,
+}
+NATIVE_DEVICES = tuple(_FORWARD)
+"""Kinds of device that have native kernels of attention."""
 
 
 def ms_deform_attn(
@@ -87,8 +96,10 @@ def _msda_op(
 ) -> torch.Tensor:
     check_shapes(value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
     levels = read_levels(spatial_shapes, level_start_index, value.shape[1])
-    if choose(implementation, value, sampling_locations, attention_weights) == "native":
-        return msda_native(value, levels, sampling_locations, attention_weights, softmax=softmax)
+    tensors = (value, sampling_locations, attention_weights)
+    if choose(implementation, *tensors, devices=NATIVE_DEVICES) == "native":
+        kernels = _FORWARD[value.device.type]
+        return kernels(value, levels, sampling_locations, attention_weights, softmax=softmax)
     if softmax:
         attention_weights = _softmax(attention_weights)
     return ms_deform_attn_reference(value, levels, sampling_locations, attention_weights)
@@ -108,8 +119,10 @@ def _msda_backward_op(  # noqa: PLR0913, PLR0917 - the schema of the graph node
 ) -> list[torch.Tensor]:
     """Return the gradients of value, locations and weights; an empty tensor for one that is not needed."""
     levels = read_levels(spatial_shapes, level_start_index, value.shape[1])
-    if choose(implementation, value, sampling_locations, attention_weights) == "native":
-        return msda_native_backward(
+    tensors = (value, sampling_locations, attention_weights)
+    if choose(implementation, *tensors, devices=NATIVE_DEVICES) == "native":
+        kernels = _BACKWARD[value.device.type]
+        return kernels(
             value, levels, sampling_locations, attention_weights, gradient, needed, softmax=softmax
         )
     weights = _softmax(attention_weights) if softmax else attention_weights

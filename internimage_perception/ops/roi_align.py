@@ -1,11 +1,12 @@
 """RoIAlign: one function, one node in exported graphs, several implementations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from internimage_perception.ops.choice import IMPLEMENTATIONS, choose
 from internimage_perception.ops.geometry import IntPair, OperatorError
+from internimage_perception.ops.native_cuda_roi_align import roi_align_cuda, roi_align_cuda_backward
 from internimage_perception.ops.native_roi_align import roi_align_native, roi_align_native_backward
 from internimage_perception.ops.roi_align_reference import (
     RoiGeometry,
@@ -13,6 +14,14 @@ from internimage_perception.ops.roi_align_reference import (
     roi_align_reference,
     roi_align_reference_backward,
 )
+
+_FORWARD: dict[str, Callable[..., torch.Tensor]] = {"cpu": roi_align_native, "cuda": roi_align_cuda}
+_BACKWARD: dict[str, Callable[..., torch.Tensor]] = {
+    "cpu": roi_align_native_backward,
+    "cuda": roi_align_cuda_backward,
+}
+NATIVE_DEVICES = tuple(_FORWARD)
+"""Kinds of device that have native kernels of RoIAlign."""
 
 
 def roi_align(
@@ -103,8 +112,8 @@ def _roi_align_op(
     _check(input, rois)
     check_images(rois, input.shape[0])
     geometry = _geometry(output_size, spatial_scale, sampling_ratio, aligned)
-    native = choose(implementation, input) == "native"
-    return (roi_align_native if native else roi_align_reference)(input, rois, geometry)
+    native = choose(implementation, input, devices=NATIVE_DEVICES) == "native"
+    return (_FORWARD[input.device.type] if native else roi_align_reference)(input, rois, geometry)
 
 
 @torch.library.custom_op("internimage::roi_align_backward", mutates_args=())
@@ -120,8 +129,8 @@ def _roi_align_backward_op(
     """Return the gradient (N, C, H, W) of the input; `size` is its (N, H, W)."""
     check_images(rois, size[0])
     geometry = _geometry(gradient.shape[2:], spatial_scale, sampling_ratio, aligned)
-    native = choose(implementation, gradient) == "native"
-    return (roi_align_native_backward if native else roi_align_reference_backward)(
+    native = choose(implementation, gradient, devices=NATIVE_DEVICES) == "native"
+    return (_BACKWARD[gradient.device.type] if native else roi_align_reference_backward)(
         gradient, rois, size, geometry
     )
 

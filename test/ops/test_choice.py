@@ -16,7 +16,7 @@ from support.dcnv3_calls import draw_call, geometry_of
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from internimage_perception.cli.main import main
-from internimage_perception.ops import OperatorError, choice, dcnv3, report
+from internimage_perception.ops import OperatorError, choice, dcnv3, ms_deform_attn, report, roi_align
 from internimage_perception.ops.choice import choose
 from internimage_perception.ops.native_cuda import CUDA_LIBRARY, cuda_library
 from internimage_perception.ops.native_library import CPU_LIBRARY, NativeError, cpu_library, search_path
@@ -269,3 +269,40 @@ def test_the_order_of_search(monkeypatch, tmp_path):
     monkeypatch.setenv("AMENT_PREFIX_PATH", f"{tmp_path}/ros")
     assert search_path()[:2] == [tmp_path / "a", tmp_path / "b"]
     assert tmp_path / "ros" / "lib" in search_path()
+
+
+@needs_cuda_on_host
+@pytest.mark.usefixtures("cuda_on_host")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_attention_and_roi_align_reach_the_cuda_sources(monkeypatch, dtype):
+    """As for DCNv3: what tensors on a GPU would run, the host standing in for it."""
+    monkeypatch.setitem(choice.KERNELS, "cpu", choice.KERNELS["cuda"])
+    modules = [
+        importlib.import_module(f"internimage_perception.ops.{name}") for name in ("msda", "roi_align")
+    ]
+    for module in modules:
+        assert module.NATIVE_DEVICES == BOTH
+        monkeypatch.setitem(module._FORWARD, "cpu", module._FORWARD["cuda"])
+        monkeypatch.setitem(module._BACKWARD, "cpu", module._BACKWARD["cuda"])
+    generator = torch.Generator().manual_seed(3)
+
+    def draw(*shape):
+        return torch.rand(shape, generator=generator).to(dtype).requires_grad_()
+
+    value, places, weights = draw(2, 20, 2, 8), draw(2, 5, 2, 1, 3, 2), draw(2, 5, 2, 1, 3)
+    shapes, starts = torch.tensor([[4, 5]]), torch.tensor([0])
+    feature = draw(2, 3, 9, 11)
+    rois = torch.tensor([[0.0, 1.0, 2.0, 7.5, 6.0], [1.0, 0.5, 0.5, 9.0, 8.0]])
+    for leaves, call in (
+        (
+            (value, places, weights),
+            lambda how: ms_deform_attn(value, shapes, starts, places, weights, implementation=how),
+        ),
+        ((feature,), lambda how: roi_align(feature, rois.to(dtype), 3, implementation=how)),
+    ):
+        results = []
+        for how in ("native", "reference"):
+            output = call(how)
+            results.append([output, *torch.autograd.grad(output.float().sum(), leaves)])
+        for mine, theirs in zip(*results, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=2e-2, atol=2e-2 * float(theirs.detach().abs().max()))
