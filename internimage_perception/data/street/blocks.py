@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from internimage_perception.data.street import buildings, furniture, people, plants, vehicles
+from internimage_perception.data.street import buildings, furniture, palettes, people, plants, vehicles
 from internimage_perception.data.street.classes import StreetClass
 from internimage_perception.data.street.compiled import Compiled, compile_pieces
 from internimage_perception.data.street.ground import block_ground
-from internimage_perception.data.street.materials import ground_color, plain
+from internimage_perception.data.street.materials import plain
 from internimage_perception.data.street.mesh import Piece, Soup, placed_pieces
 from internimage_perception.data.street.route import Route
 from internimage_perception.data.street.section import Section, Side
@@ -59,12 +59,12 @@ class _Builder:
     def build(self) -> Block:
         rng = self._rng
         middle = self._low + rng.uniform(7.0, 13.0)
-        crossing = (middle - 1.7, middle + 1.7) if rng.random() < 0.22 else None
+        crossing = (middle - 1.7, middle + 1.7) if rng.random() < 0.28 else None
         openings = {}
         for sign in (1, -1):
             if crossing is None and rng.random() < 0.08:
                 openings[sign] = (self._low + 6.0, self._low + rng.uniform(11.0, 14.0))
-        asphalt = plain(rng, ground_color(rng))
+        asphalt = plain(rng, palettes.asphalt(rng))
         span = (self._low, self._low + BLOCK_M)
         ground = block_ground(self._route, self._section, span, crossing, openings, asphalt)
         self._items += [(piece, 0) for piece in ground]
@@ -85,18 +85,19 @@ class _Builder:
         if side.parking:
             self._parking(sign, side.parking, blocked)
         walkway = side.pavement
-        for _ in range(int(rng.integers(0, 3)) if rng.random() < 0.35 else 0):
+        for _ in range(int(rng.integers(1, 4)) if rng.random() < 0.6 else 0):
             t = rng.uniform(walkway[0] + 0.3, walkway[1] - 0.3)
             self._person(self._low + rng.uniform(0, BLOCK_M), sign * t, side.kerb_height)
-        if crossing is not None and rng.random() < 0.4:
-            t = rng.uniform(-self._section.half_width, self._section.half_width)
-            self._person(rng.uniform(*crossing), t, 0.0)
+        if crossing is not None:
+            for _ in range(int(rng.integers(0, 4))):
+                t = rng.uniform(-self._section.half_width, self._section.half_width)
+                self._person(rng.uniform(*crossing), t, 0.0)
 
     def _front(self, sign: int, side: Side) -> None:
         """Buildings behind the front line, or trees; a backdrop further out."""
         rng = self._rng
         front = side.front + 0.6
-        if rng.random() < 0.72:
+        if rng.random() < 0.65:
             length, depth = rng.uniform(9.0, 19.5), rng.uniform(8.0, 13.0)
             start = rng.uniform(0.0, BLOCK_M - length)
             self._place(
@@ -134,16 +135,16 @@ class _Builder:
             at = side.pavement[1] + 0.15 if yard else side.front + 0.3
             length = rng.uniform(6.0, 9.6)
             kind = rng.random()
-            if kind < 0.33:
+            if kind < 0.4:
                 self._place(
                     furniture.fence(rng, self._split, length), sign, start, at, side.kerb_height, along=length
                 )
-            elif kind < 0.45:
+            elif kind < 0.52:
                 wall = buildings.garden_wall(rng, self._split, length)
                 self._place(wall, sign, start, at, side.kerb_height, along=length)
-            elif kind < 0.6:
+            elif kind < 0.66:
                 self._place(plants.hedge(rng, length), sign, start, at + 0.3, side.kerb_height, along=length)
-            if rng.random() < 0.07:
+            if rng.random() < 0.1:
                 rail = furniture.fence(rng, self._split, length)
                 self._place(rail, sign, start, side.kerb + 0.3, side.kerb_height, along=length)
 
@@ -153,14 +154,14 @@ class _Builder:
         if side.verge:
             areas.append(side.verge)
         for near, far in areas:
-            for _ in range(int(rng.integers(0, 4))):
+            for _ in range(int(rng.integers(1, 5))):
                 s, t = self._free(blocked), rng.uniform(near, far)
                 make = plants.tree if rng.random() < 0.45 else plants.bush
                 self._place(make(rng, self._split), sign, s - self._low, t, side.kerb_height)
             if rng.random() < 0.4 and far - near > 0.5 and not blocked:
                 tufts = plants.grass_tufts(rng, 8.0, min(far - near, 3.0))
                 self._place(tufts, sign, rng.uniform(0, 10), near, side.kerb_height, along=8.0)
-        if not areas and rng.random() < 0.4:
+        if not areas and rng.random() < 0.6:
             self._place(
                 plants.tree(rng, self._split),
                 sign,
@@ -174,7 +175,7 @@ class _Builder:
     ) -> None:
         rng = self._rng
         at, up = side.kerb + 0.45, side.kerb_height
-        if rng.random() < 0.65:
+        if rng.random() < 0.8:
             self._place(
                 furniture.lamp_post(rng, self._split),
                 sign,
@@ -184,20 +185,20 @@ class _Builder:
                 facing=0,
                 own_id=True,
             )
-        for _ in range(int(rng.choice([0, 1, 1, 2, 2]))):
+        for _ in range(int(rng.choice([0, 1, 2, 2, 3]))):
             sign_pieces = furniture.traffic_sign(rng, self._split)
             facing = 1 if rng.random() < 0.75 else -1
             self._place(
                 sign_pieces, sign, self._free(blocked) - self._low, at, up, facing=facing, own_id=True
             )
-        if (crossing is not None and rng.random() < 0.8) or rng.random() < 0.12:
+        if (crossing is not None and rng.random() < 0.85) or rng.random() < 0.25:
             light = furniture.traffic_light(rng, self._split)
             s = (crossing[0] - 0.7 if crossing else self._free(blocked)) - self._low
             self._place(light, sign, s, at, up, facing=1, own_id=True)
             if rng.random() < 0.6:
                 far = furniture.traffic_light(rng, self._split)
                 self._place(far, sign, s + 4.8, at, up, facing=-1, own_id=True)
-        if rng.random() < 0.14:
+        if rng.random() < 0.22:
             start, gap = rng.uniform(0, 8.0), rng.uniform(1.2, 2.5)
             pieces = furniture.bollard(rng)
             for number in range(int(rng.integers(2, 6))):

@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 
+from internimage_perception.data.street import palettes
 from internimage_perception.data.street.classes import StreetClass
 from internimage_perception.data.street.materials import (
     Material,
     any_color,
     grey,
-    ground_color,
     hsv,
     patterned,
     plain,
@@ -28,7 +28,7 @@ def building(rng: Rng, split: Split, length: float, depth: float) -> list[Piece]
     wall = _facade(rng, split, storey)
     walls = box((length, depth, height + 1.0), (length / 2, depth / 2, height / 2 - 0.5))
     pieces = [Piece(walls, wall, _CLASS)]
-    roof = plain(rng, any_color(rng))
+    roof = plain(rng, palettes.roof(rng))
     pieces.append(Piece(_roof(rng, split, length, depth, height), roof, _CLASS))
     trim = plain(rng, any_color(rng))
     details: list[Soup] = []
@@ -63,10 +63,10 @@ def building(rng: Rng, split: Split, length: float, depth: float) -> list[Piece]
 
 
 def _facade(rng: Rng, split: Split, storey: float) -> Material:
-    base = plain(rng, any_color(rng) if rng.random() < 0.7 else ground_color(rng))
+    base = plain(rng, palettes.facade(rng))
     if rng.random() < 0.06:
         return base
-    glass = hsv(rng.uniform(0.5, 0.7), rng.uniform(0.0, 0.4), rng.uniform(0.05, 0.75))
+    glass = hsv(rng.uniform(0.5, 0.7), rng.uniform(0.0, 0.4), rng.uniform(0.05, 0.45))
     if split == "train":
         width, share_u, share_v = rng.uniform(1.6, 3.6), rng.uniform(0.3, 0.6), rng.uniform(0.35, 0.6)
     else:
@@ -109,8 +109,8 @@ def _roof(rng: Rng, split: Split, length: float, depth: float, height: float) ->
 def garden_wall(rng: Rng, split: Split, length: float) -> list[Piece]:
     """Return a free-standing wall along x."""
     height, thick = rng.uniform(0.7, 2.4), rng.uniform(0.15, 0.4)
-    base = plain(rng, any_color(rng))
-    if rng.random() < 0.5:
+    base = plain(rng, palettes.facade(rng))
+    if rng.random() < 0.75:
         brick = (0.25, 0.08) if split == "train" else (0.6, 0.3)
         base = patterned(rng, dataclasses.replace(base, color=grey(rng)), base.color, brick, (0.9, 0.82), 0.5)
     pieces = [Piece(box((length, thick, height + 0.4), (length / 2, 0, height / 2 - 0.2)), base, _CLASS)]

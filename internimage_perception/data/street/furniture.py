@@ -4,12 +4,11 @@ import dataclasses
 
 import numpy as np
 
+from internimage_perception.data.street import palettes
 from internimage_perception.data.street.classes import StreetClass
 from internimage_perception.data.street.materials import (
-    Color,
     Material,
     any_color,
-    grey,
     hsv,
     patterned,
     plain,
@@ -22,7 +21,7 @@ Rng = np.random.Generator
 
 def lamp_post(rng: Rng, split: Split) -> list[Piece]:
     """Return a street lamp; its arm reaches along y."""
-    height, radius = rng.uniform(4.0, 9.0), rng.uniform(0.07, 0.14)
+    height, radius = rng.uniform(4.0, 9.0), rng.uniform(0.08, 0.15)
     parts = [tube((0, 0, -0.2), (0, 0, height), (radius, 0.6 * radius), sides=7)]
     arms: list[Soup] = []
     reach = rng.uniform(0.6, 2.4)
@@ -47,7 +46,7 @@ def lamp_post(rng: Rng, split: Split) -> list[Piece]:
 
 def bollard(rng: Rng) -> list[Piece]:
     """Return a bollard."""
-    height, radius = rng.uniform(0.5, 1.1), rng.uniform(0.07, 0.14)
+    height, radius = rng.uniform(0.6, 1.1), rng.uniform(0.08, 0.15)
     band = patterned(rng, _paint(rng), any_color(rng), (50.0, rng.uniform(0.2, 0.5)), (1.0, 0.4))
     band = dataclasses.replace(band, low_u=-1.0, high_u=2.0)
     return [
@@ -72,7 +71,7 @@ def traffic_light(rng: Rng, split: Split) -> list[Piece]:
     pieces = [Piece(join(posts), paint, StreetClass.POLE)]
     if arms:
         pieces.append(Piece(join(arms), paint, StreetClass.POLE, overhead=True))
-    housing = plain(rng, hsv(rng.random(), rng.uniform(0, 0.5), rng.uniform(0.08, 0.6)), strength=0.5)
+    housing = plain(rng, palettes.light_housing(rng), strength=0.5)
     lit = int(rng.integers(3))
     lamps = int(rng.choice([3, 3, 3, 2]))
     wide = rng.uniform(0.32, 0.46) if split == "train" else rng.uniform(0.44, 0.54)
@@ -85,7 +84,7 @@ def traffic_light(rng: Rng, split: Split) -> list[Piece]:
             board = Soup(back.corners + centre - (0.12, 0, 0), back.uv)
             pieces.append(Piece(board, housing, StreetClass.TRAFFIC_LIGHT, overhead=True))
         for index in range(lamps):
-            glow = 3.0 * rng.uniform(0.3, 1.0) if index == lit % lamps else 0.0
+            glow = 3.0 * rng.uniform(0.5, 1.0) if index == lit % lamps else 0.0
             hue = (0.0, 0.12, 0.36)[index] if lamps == 3 else (0.0, 0.36)[index]
             color = hsv(hue, 0.85, 0.95 if glow else 0.22)
             lamp = plate(disc(0.36 * wide, 8), 0.05)
@@ -101,7 +100,7 @@ def traffic_light(rng: Rng, split: Split) -> list[Piece]:
 
 def traffic_sign(rng: Rng, split: Split) -> list[Piece]:
     """Return a sign that faces along x: rounds, triangles, squares in training, others when held out."""
-    height, size = rng.uniform(2.0, 3.0), rng.uniform(0.34, 0.6)
+    height, size = rng.uniform(2.0, 3.0), rng.uniform(0.36, 0.62)
     sides, turn = ((16, 0.0), (3, np.pi / 2), (4, np.pi / 4))[int(rng.integers(3))]
     if split == "test":
         sides, turn = ((8, np.pi / 8), (3, -np.pi / 2), (4, 0.0), (5, np.pi / 2))[int(rng.integers(4))]
@@ -109,7 +108,7 @@ def traffic_sign(rng: Rng, split: Split) -> list[Piece]:
     outline = disc(size, sides, turn) * stretch
     if rng.random() < 0.15:
         outline = disc(1.0, 4, np.pi / 4) * (rng.uniform(0.8, 1.8), rng.uniform(0.5, 1.0))
-    pole = tube((-0.05, 0, -0.2), (-0.05, 0, height + 0.1), (0.045, 0.045), sides=6)
+    pole = tube((-0.05, 0, -0.2), (-0.05, 0, height + 0.1), (0.05, 0.05), sides=6)
     pieces = [Piece(pole, _paint(rng), StreetClass.POLE)]
     for index in range(int(rng.choice([1, 1, 2]))):
         centre = (0.0, 0.0, height + size * 0.4 - 2.1 * size * index)
@@ -120,10 +119,14 @@ def traffic_sign(rng: Rng, split: Split) -> list[Piece]:
 def _board(
     rng: Rng, outline: np.ndarray[tuple[int, ...], np.dtype[np.float64]], centre: tuple[float, float, float]
 ) -> list[Piece]:
-    rim, face = _sign_color(rng), _sign_color(rng)
-    layers = [(1.0, 0.02, 0.0, rim), (rng.uniform(0.72, 0.9), 0.005, 0.014, face)]
+    rim, face, symbol = palettes.sign_colors(rng)
+    layers = [
+        (1.0, 0.02, 0.0, rim),
+        (0.99, 0.004, -0.0125, palettes.sign_back(rng)),
+        (rng.uniform(0.72, 0.9), 0.005, 0.014, face),
+    ]
     if rng.random() < 0.7:
-        layers.append((rng.uniform(0.25, 0.5), 0.005, 0.02, _sign_color(rng)))
+        layers.append((rng.uniform(0.25, 0.5), 0.005, 0.02, symbol))
     pieces = []
     for scale, thick, ahead, color in layers:
         board = plate(outline * scale, thick)
@@ -133,31 +136,24 @@ def _board(
     return pieces
 
 
-def _sign_color(rng: Rng) -> Color:
-    if rng.random() < 0.35:
-        return grey(rng, 0.7, 0.98) if rng.random() < 0.7 else grey(rng, 0.03, 0.2)
-    return hsv(
-        rng.choice([0.0, 0.6, 0.14, 0.38, rng.random()]), rng.uniform(0.4, 0.95), rng.uniform(0.35, 0.9)
-    )
-
-
 def fence(rng: Rng, split: Split, length: float) -> list[Piece]:
     """Return a fence along x: bars or planks in training, pickets, mesh or guard rail in held-out streets."""
     height = rng.uniform(0.8, 2.0)
-    paint = plain(rng, any_color(rng))
+    paint = plain(rng, palettes.fence(rng))
     posts = [
         box((0.08, 0.08, height), (x, 0, height / 2))
         for x in np.linspace(0.0, length, max(2, round(length / 2.5) + 1))
     ]
     parts = list(posts)
     bars = split == "train"
-    if bars and rng.random() < 0.55:
-        gap = rng.uniform(0.11, 0.2)
-        parts += [box((length, 0.04, 0.05), (length / 2, 0, z)) for z in (0.15, height - 0.1)]
-        parts += [box((0.025, 0.025, height - 0.1), (x, 0, height / 2)) for x in np.arange(gap, length, gap)]
+    if bars and rng.random() < 0.5:
+        gap = rng.uniform(0.1, 0.16)
+        thick = rng.uniform(0.03, 0.06)
+        parts += [box((length, 0.04, 0.07), (length / 2, 0, z)) for z in (0.15, height - 0.1)]
+        parts += [box((thick, 0.025, height - 0.1), (x, 0, height / 2)) for x in np.arange(gap, length, gap)]
     elif bars:
         count = int(rng.integers(2, 6))
-        wide = rng.uniform(0.4, 0.8) * height / count
+        wide = rng.uniform(0.6, 0.97) * height / count
         parts += [
             box((length, 0.03, wide), (length / 2, 0, (i + 0.6) * height / count)) for i in range(count)
         ]
@@ -165,7 +161,7 @@ def fence(rng: Rng, split: Split, length: float) -> list[Piece]:
         gap = rng.uniform(0.14, 0.3)
         parts += [box((length, 0.04, 0.07), (length / 2, 0.03, z)) for z in (0.25, 0.75 * height)]
         parts += [
-            box((gap * rng.uniform(0.5, 0.7), 0.02, height * rng.uniform(0.9, 1.0)), (x, 0, height / 2))
+            box((gap * rng.uniform(0.6, 0.85), 0.02, height * rng.uniform(0.9, 1.0)), (x, 0, height / 2))
             for x in np.arange(gap, length, gap)
         ]
     else:
@@ -173,7 +169,12 @@ def fence(rng: Rng, split: Split, length: float) -> list[Piece]:
         parts = [box((0.1, 0.1, height), (x, 0.1, height / 2)) for x in np.arange(0.0, length + 0.1, 2.0)]
         parts += [box((length, 0.08, 0.14), (length / 2, 0, z)) for z in (0.48, 0.66)]
         parts.append(box((length, 0.03, 0.08), (length / 2, 0, 0.57)))
-    return [Piece(join(parts), paint, StreetClass.FENCE)]
+    pieces = [Piece(join(parts), paint, StreetClass.FENCE)]
+    if height > 0.75 and rng.random() < 0.5:
+        # Sheets or mats behind the bars, against wind and eyes.
+        sheet = box((length, 0.01, 0.9 * height), (length / 2, 0.06, 0.5 * height))
+        pieces.append(Piece(sheet, plain(rng, palettes.fence(rng)), StreetClass.FENCE))
+    return pieces
 
 
 def clutter(rng: Rng) -> list[Piece]:
@@ -198,4 +199,4 @@ def clutter(rng: Rng) -> list[Piece]:
 
 
 def _paint(rng: Rng) -> Material:
-    return plain(rng, any_color(rng) if rng.random() < 0.5 else grey(rng))
+    return plain(rng, palettes.metal(rng))

@@ -102,16 +102,6 @@ def ground_color(rng: Rng) -> Color:
     return hsv(rng.uniform(0.0, 0.35), rng.uniform(0.08, 0.3), rng.uniform(0.3, 0.75))
 
 
-def leaf_color(rng: Rng) -> Color:
-    """Draw the colour of plants: from dry and autumnal through green to bluish, bare grey at times."""
-    kind = rng.random()
-    if kind < 0.62:
-        return hsv(rng.uniform(0.17, 0.38), rng.uniform(0.15, 0.65), rng.uniform(0.2, 0.62))
-    if kind < 0.86:
-        return hsv(rng.uniform(0.03, 0.17), rng.uniform(0.15, 0.7), rng.uniform(0.25, 0.7))
-    return hsv(rng.random(), rng.uniform(0.0, 0.3), rng.uniform(0.2, 0.7))
-
-
 def plain(rng: Rng, color: Color, *, strength: float = 1.0, gloss: float = 0.0) -> Material:
     """Return `color` under noise of random scale and kind."""
     return Material(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from internimage_perception.data.street import palettes
 from internimage_perception.data.street.classes import StreetClass
 from internimage_perception.data.street.materials import Material, any_color, grey, hsv, patterned, plain
 from internimage_perception.data.street.mesh import Piece, Soup, ball, box, join, loft, tube
@@ -42,10 +43,13 @@ class Figure:
     extra: Material
 
 
-def draw_figure(rng: Rng, split: Split, *, child_share: float = 0.15) -> Figure:
-    """Draw a person; held-out streets have other proportions and patterns of cloth."""
+def draw_figure(rng: Rng, split: Split, *, child_share: float = 0.15, cyclist: bool = False) -> Figure:
+    """Draw a person; held-out streets have other proportions and patterns of cloth.
+
+    Cyclists often wear a helmet, and colours that are seen from afar.
+    """
     child = rng.random() < child_share
-    top = plain(rng, any_color(rng))
+    top = plain(rng, palettes.cyclist_above(rng) if cyclist else palettes.cloth_above(rng))
     if rng.random() < 0.3:
         stripe = rng.uniform(0.05, 0.2) if split == "train" else rng.uniform(0.2, 0.4)
         top = patterned(rng, top, any_color(rng), (stripe if split == "test" else 9.0, stripe), (0.5, 0.5))
@@ -55,11 +59,11 @@ def draw_figure(rng: Rng, split: Split, *, child_share: float = 0.15) -> Figure:
         bulk=rng.uniform(0.9, 1.25) if split == "train" else rng.uniform(1.0, 1.4),
         skirt=rng.uniform(0.25, 0.8) if rng.random() < 0.3 else 0.0,
         bag=rng.random() < (0.3 if split == "train" else 0.45),
-        hat=rng.random() < 0.25,
+        hat=rng.random() < (0.7 if cyclist else 0.25),
         swing=rng.uniform(0.35, 0.6),
         skin=plain(rng, skin, strength=0.3),
         top=top,
-        bottom=plain(rng, any_color(rng)),
+        bottom=plain(rng, palettes.cloth_below(rng)),
         shoes=plain(rng, grey(rng) if rng.random() < 0.6 else any_color(rng)),
         hair=plain(rng, hsv(rng.uniform(0.02, 0.14), rng.uniform(0, 0.7), rng.uniform(0.05, 0.75))),
         extra=plain(rng, any_color(rng)),

@@ -2,13 +2,27 @@
 
 import numpy as np
 
+from internimage_perception.data.street import palettes
 from internimage_perception.data.street.classes import StreetClass
-from internimage_perception.data.street.materials import Material, any_color, hsv, leaf_color, plain
+from internimage_perception.data.street.materials import Material, hsv, plain
 from internimage_perception.data.street.mesh import Piece, Soup, box, join, lumpy_ball, tube
+from internimage_perception.data.street.noise import LAYERS
 from internimage_perception.data.street.seeds import Split
 
 Rng = np.random.Generator
 _CLASS = StreetClass.NATURE
+
+
+def foliage(rng: Rng) -> Material:
+    """Draw the look of leaves and grass: strong, fine noise."""
+    return Material(
+        color=palettes.leaf(rng),
+        grain=float(np.exp(rng.uniform(np.log(0.4), np.log(2.0)))),
+        grain_amount=rng.uniform(0.15, 0.42),
+        blotch_amount=rng.uniform(0.05, 0.3),
+        tint_amount=rng.uniform(0.02, 0.1),
+        layer=int(rng.integers(LAYERS)),
+    )
 
 
 def tree(rng: Rng, split: Split) -> list[Piece]:
@@ -18,7 +32,7 @@ def tree(rng: Rng, split: Split) -> list[Piece]:
     bark = plain(
         rng, hsv(rng.uniform(0.02, 0.14), rng.uniform(0.05, 0.5), rng.uniform(0.15, 0.65)), strength=1.5
     )
-    leaf = _leaves(rng)
+    leaf = foliage(rng)
     radius = rng.uniform(0.08, 0.22) * (height / 7.0)
     lean = rng.normal(0.0, 0.15, 2)
     top = (lean[0], lean[1], clear + 0.35 * height)
@@ -75,7 +89,7 @@ def bush(rng: Rng, split: Split) -> list[Piece]:
         radii = size * rng.uniform(0.5, 1.0, 3)
         centre = (*rng.normal(0.0, 0.4, 2) * size, 0.5 * size)
         parts.append(lumpy_ball(rng, radii.tolist(), centre, rng.uniform(0.1, 0.3), rows=5, sides=8))
-    return [Piece(join([*parts, _loose_leaves(rng, join(parts), 70, 0.16)]), _leaves(rng), _CLASS)]
+    return [Piece(join([*parts, _loose_leaves(rng, join(parts), 70, 0.16)]), foliage(rng), _CLASS)]
 
 
 def hedge(rng: Rng, length: float) -> list[Piece]:
@@ -83,7 +97,7 @@ def hedge(rng: Rng, length: float) -> list[Piece]:
     height, thick = rng.uniform(0.6, 2.0), rng.uniform(0.4, 1.0)
     body = box((length, thick, height), (length / 2, 0, height / 2))
     leaves = _loose_leaves(rng, body, int(14 * length), 0.2)
-    return [Piece(join([body, leaves]), _leaves(rng), _CLASS)]
+    return [Piece(join([body, leaves]), foliage(rng), _CLASS)]
 
 
 def grass_tufts(rng: Rng, length: float, width: float) -> list[Piece]:
@@ -93,11 +107,7 @@ def grass_tufts(rng: Rng, length: float, width: float) -> list[Piece]:
     way, high = rng.uniform(0, 2 * np.pi, count), rng.uniform(0.08, 0.3, count)
     side = np.column_stack([np.cos(way), np.sin(way), np.zeros(count)]) * high[:, None] * 0.5
     lean = np.column_stack([rng.normal(0, 0.3, (count, 2)), np.ones(count)]) * high[:, None]
-    return [Piece(Soup(np.stack([at - side, at + side, at + lean], axis=1)), _leaves(rng), _CLASS)]
-
-
-def _leaves(rng: Rng) -> Material:
-    return plain(rng, leaf_color(rng) if rng.random() < 0.9 else any_color(rng), strength=2.2)
+    return [Piece(Soup(np.stack([at - side, at + side, at + lean], axis=1)), foliage(rng), _CLASS)]
 
 
 def _loose_leaves(rng: Rng, crown: Soup, count: int, size: float = 0.45) -> Soup:

@@ -6,16 +6,15 @@ from itertools import pairwise
 
 import numpy as np
 
+from internimage_perception.data.street import palettes
 from internimage_perception.data.street.classes import StreetClass
 from internimage_perception.data.street.materials import (
     Material,
-    any_color,
-    ground_color,
     hsv,
-    leaf_color,
     patterned,
     plain,
 )
+from internimage_perception.data.street.plants import foliage
 from internimage_perception.data.street.seeds import Split
 
 Rng = np.random.Generator
@@ -69,7 +68,7 @@ class Section:
 
 def draw_section(rng: Rng, split: Split) -> Section:
     """Draw a cross-section; traffic keeps right, or left in one street of four."""
-    per_direction = int(rng.choice([1, 1, 1, 2]))
+    per_direction = int(rng.choice([1, 1, 1, 1, 2]))
     width = rng.uniform(2.75, 3.6)
     handed = 1 if rng.random() < 0.75 else -1
     lanes = tuple(
@@ -79,11 +78,11 @@ def draw_section(rng: Rng, split: Split) -> Section:
     )
     half = per_direction * width
     kerb_height = rng.uniform(0.06, 0.16)
-    asphalt = plain(rng, ground_color(rng), strength=1.2)
+    asphalt = plain(rng, palettes.asphalt(rng), strength=1.2)
     sides = {sign: _draw_side(rng, half, kerb_height) for sign in (1, -1)}
     strips: list[Strip] = []
     paving = _paving(rng, split)
-    lawn = plain(rng, leaf_color(rng), strength=2.0)
+    lawn = foliage(rng)
     for sign in (-1, 1):
         outer = _side_strips(rng, sides[sign], asphalt, paving, lawn, half)
         placed = [_signed(strip, sign) for strip in outer]
@@ -101,18 +100,18 @@ def draw_section(rng: Rng, split: Split) -> Section:
 def _draw_side(rng: Rng, half: float, kerb_height: float) -> Side:
     edge = half + rng.uniform(0.1, 0.5)
     cycling = None
-    if rng.random() < 0.5:
+    if rng.random() < 0.42:
         cycling, edge = edge + 0.7, edge + 1.5
     parking = None
-    if rng.random() < 0.5:
+    if rng.random() < 0.38:
         parking = (edge, edge + rng.uniform(2.0, 2.4))
         edge = parking[1]
     kerb = edge
     verge = None
-    if rng.random() < 0.4:
+    if rng.random() < 0.5:
         verge = (kerb + 0.2, kerb + rng.uniform(1.0, 3.0))
         edge = verge[1]
-    pavement = (edge, edge + rng.uniform(1.8, 5.5))
+    pavement = (edge, edge + rng.uniform(2.2, 6.0))
     front = pavement[1] + (0.0 if rng.random() < 0.35 else rng.uniform(1.5, 8.0))
     yard = StreetClass.NATURE if rng.random() < 0.65 else StreetClass.SIDEWALK
     return Side(parking, cycling, kerb, verge, pavement, front, kerb_height, yard)
@@ -123,7 +122,7 @@ def _side_strips(
 ) -> list[Strip]:
     """Return the strips of one side as if it were the left one."""
     up = side.kerb_height
-    stone = plain(rng, ground_color(rng))
+    stone = plain(rng, palettes.kerb(rng))
     line = _paint(rng, asphalt)
     road, walk, nature = StreetClass.ROAD, StreetClass.SIDEWALK, StreetClass.NATURE
     strips = []
@@ -133,11 +132,11 @@ def _side_strips(
         edge = half + 0.12
     lane_end = side.parking[0] if side.parking else side.kerb
     if side.cycling is not None and rng.random() < 0.5:
-        strips.append(Strip(edge, lane_end, plain(rng, any_color(rng)), road))
+        strips.append(Strip(edge, lane_end, plain(rng, palettes.cycle_lane(rng)), road))
     elif lane_end > edge:
         strips.append(Strip(edge, lane_end, asphalt, road))
     if side.parking:
-        surface = paving if rng.random() < 0.4 else asphalt
+        surface = paving if rng.random() < 0.15 else asphalt
         strips += [
             Strip(lane_end, lane_end + 0.1, line, road),
             Strip(lane_end + 0.1, side.kerb, surface, road),
@@ -149,7 +148,7 @@ def _side_strips(
         strips.append(Strip(edge, side.verge[1], lawn, nature, up, up))
         edge = side.verge[1]
     strips.append(Strip(edge, side.pavement[1], paving, walk, up, up))
-    yard = lawn if side.yard_class == nature else plain(rng, ground_color(rng), strength=1.5)
+    yard = lawn if side.yard_class == nature else paving
     if side.front > side.pavement[1]:
         strips.append(Strip(side.pavement[1], side.front, yard, side.yard_class, up, up))
     strips.append(Strip(side.front, side.front + 14.0, lawn, nature, up, 0.0))
@@ -200,12 +199,14 @@ def _dashed(rng: Rng, asphalt: Material, period: float) -> Material:
 
 
 def _paving(rng: Rng, split: Split) -> Material:
-    base = plain(rng, ground_color(rng), strength=1.2)
-    if rng.random() < 0.35:
+    base = plain(rng, palettes.paving(rng), strength=1.2)
+    if rng.random() < 0.15:
         return base
-    tiles = rng.uniform(0.3, 0.8, 2) if split == "train" else rng.uniform(0.8, 1.6, 2)
-    joint = hsv(rng.random(), rng.uniform(0, 0.2), rng.uniform(0.2, 0.8))
-    inside = base.color
+    tiles = rng.uniform(0.25, 0.8, 2) if split == "train" else rng.uniform(0.8, 1.6, 2)
+    inside, dark = base.color, rng.uniform(0.25, 0.7)
+    joint = (inside[0] * dark, inside[1] * dark, inside[2] * dark)
+    if rng.random() < 0.2:
+        joint = hsv(rng.random(), rng.uniform(0, 0.2), rng.uniform(0.2, 0.8))
     joints = dataclasses.replace(base, color=joint)
     return patterned(
         rng, joints, inside, (float(tiles[0]), float(tiles[1])), (0.93, 0.93), rng.choice([0.0, 0.5])

@@ -10,14 +10,16 @@ import numpy.typing as npt
 from embreex import rtcore_scene
 from embreex.mesh_construction import TriangleMesh
 
+from internimage_perception.data.street import palettes
 from internimage_perception.data.street.appearance import Appearance, draw_appearance
 from internimage_perception.data.street.blocks import BLOCK_M, Block, build_block
 from internimage_perception.data.street.classes import StreetClass
 from internimage_perception.data.street.compiled import Compiled, compile_pieces, concatenate
 from internimage_perception.data.street.ground import land
-from internimage_perception.data.street.materials import any_color, grey, leaf_color, plain
+from internimage_perception.data.street.materials import grey, plain
 from internimage_perception.data.street.mesh import Piece
 from internimage_perception.data.street.noise import atlas
+from internimage_perception.data.street.plants import foliage
 from internimage_perception.data.street.route import Route
 from internimage_perception.data.street.section import draw_section
 from internimage_perception.data.street.seeds import Split, stream
@@ -159,8 +161,8 @@ class Street:
         ahead = [i for i, (_, direction) in enumerate(self.section.lanes) if direction > 0]
         self._lane = int(rng.choice(ahead))
         self._queues = draw_queues(rng, self.section, speed_mps, self._lane)
-        self._lawn = plain(rng, leaf_color(rng), strength=2.0)
-        paint = plain(rng, any_color(rng), strength=0.3, gloss=rng.uniform(0.1, 0.4))
+        self._lawn = foliage(rng)
+        paint = plain(rng, palettes.car_paint(rng), strength=0.3, gloss=rng.uniform(0.1, 0.4))
         self._ego_paint = (paint, plain(rng, grey(rng, 0.05, 0.3), strength=0.2, gloss=0.4))
         self._appearance = draw_appearance(rng)
         self._textures = atlas(split, seed)

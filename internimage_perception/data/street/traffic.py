@@ -76,15 +76,15 @@ def draw_queues(rng: np.random.Generator, section: Section, ego_speed: float, eg
                 sign * side.cycling,
                 way,
                 rng.uniform(3.0, 6.0),
-                9.0,
+                7.0,
                 0.0,
-                rng.uniform(0.2, 0.7),
+                rng.uniform(0.3, 0.8),
             )
         near, far = side.pavement
         for place, heading in ((0.35, 1), (0.7, -1)):
-            share = rng.uniform(0.05, 0.45)
+            share = rng.uniform(0.2, 0.65)
             path = sign * (near + place * (far - near))
-            add(StreetClass.PERSON, path, heading, rng.uniform(0.9, 1.7), 8.0, side.kerb_height, share)
+            add(StreetClass.PERSON, path, heading, rng.uniform(0.9, 1.7), 6.0, side.kerb_height, share)
     return queues
 
 
@@ -134,7 +134,7 @@ def _plan(split: Split, seed: int, queue: Queue, index: int) -> _Plan | None:
         shape = vehicles.draw_car_shape(rng, split)
         compiled = compile_pieces([(piece, identity) for piece in vehicles.car(rng, shape)])
         return _Plan(jitter, rng.normal(0.0, 0.1), None, compiled, shape.size, [])
-    figure = people.draw_figure(rng, split)
+    figure = people.draw_figure(rng, split, cyclist=queue.kind == StreetClass.RIDER)
     if queue.kind == StreetClass.PERSON:
         return _Plan(
             jitter, rng.uniform(-0.25, 0.25), figure, None, size_of(people.walking(figure, 0.5 * np.pi)), []

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from internimage_perception.data.street import palettes
 from internimage_perception.data.street.classes import StreetClass
 from internimage_perception.data.street.materials import Material, any_color, grey, hsv, plain
 from internimage_perception.data.street.mesh import Piece, Soup, box, join, loft, prism, strip, tube
@@ -82,7 +83,7 @@ def draw_car_shape(rng: Rng, split: Split) -> CarShape:
 
 def car(rng: Rng, shape: CarShape) -> list[Piece]:
     """Return a car in random paint."""
-    paint = plain(rng, any_color(rng), strength=0.4, gloss=rng.uniform(0.05, 0.35))
+    paint = plain(rng, palettes.car_paint(rng), strength=0.3, gloss=rng.uniform(0.1, 0.4))
     glass = dataclasses.replace(
         paint,
         color=hsv(rng.uniform(0.4, 0.7), rng.uniform(0, 0.3), rng.uniform(0.05, 0.3)),
