@@ -17,7 +17,7 @@ from internimage_perception.resources import share_path, shipped_bundles
 
 ROOT = Path(__file__).resolve().parents[2]
 # A little below what it scores: nobody loses sight unnoticed.
-LIMIT13, LIMIT12 = 0.42, 0.39
+LIMIT13, LIMIT12 = 0.58, 0.56
 SEEDS = (700,)
 FRAMES = 6
 
