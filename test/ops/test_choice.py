@@ -305,4 +305,6 @@ def test_attention_and_roi_align_reach_the_cuda_sources(monkeypatch, dtype):
             output = call(how)
             results.append([output, *torch.autograd.grad(output.float().sum(), leaves)])
         for mine, theirs in zip(*results, strict=True):
-            torch.testing.assert_close(mine, theirs, rtol=2e-2, atol=2e-2 * float(theirs.detach().abs().max()))
+            torch.testing.assert_close(
+                mine, theirs, rtol=2e-2, atol=2e-2 * float(theirs.detach().abs().max())
+            )
