@@ -139,7 +139,7 @@ def test_corrupted_files(file: Path, text: str, part: float, removed: int, junk:
         (b"a: " + b"[" * 100_000, "any: is nested too deeply"),
         (b"a: &a\n  <<: *a\n", "any: is nested too deeply"),
         (b"K: " + b"9" * 400 + b"\n", "no calibration of a known format .YAML with the keys K"),
-        (KALIBR.replace("255, 256]", "255, " + "9" * 400 + "]").encode(), "intrinsics: must be a finite number"),
+        (KALIBR.replace("255, 256]", "255, " + "9" * 400 + "]").encode(), "intrinsics: must be a finite"),
         (
             KALIBR.replace("[0.1, 0, 0, 0]", "[1.0e+10, 0, 0, 0]").encode(),
             "cam1.: distortion_coeffs: d of this",
