@@ -60,9 +60,14 @@ class MeiCamera(CameraModel):
         return padded_coefficients(checked)
 
     @property
+    def _rim(self) -> float:
+        """How far behind its centre, along the axis, the sphere is seen."""
+        return min(self.xi, 1.0 / self.xi) if self.xi else 0.0
+
+    @property
     def _sphere_limit(self) -> float:
         """Largest angle that the sphere shows: where the radius reaches infinity or turns back."""
-        return math.acos(-min(self.xi, 1.0 / self.xi)) if self.xi else math.pi / 2
+        return math.acos(-self._rim)
 
     def _theta_limit(self) -> float:
         limit = monotone_limit(self.d)
@@ -96,7 +101,7 @@ class MeiCamera(CameraModel):
         valid: Bools = length >= CENTRE_RADIUS
         valid &= length < np.inf
         # Behind its rim, a sphere with xi > 1 shows points a second time.
-        valid &= z + min(self.xi, 1.0 / self.xi if self.xi else 0.0) * length > -_TOLERANCE * length
+        valid &= z + self._rim * length > -_TOLERANCE * length
         length *= self.xi
         length += z
         valid &= length > 0.0

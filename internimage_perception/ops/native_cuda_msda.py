@@ -9,7 +9,7 @@ from internimage_perception.ops.msda_shapes import Level
 from internimage_perception.ops.native_arrays import CUDA_TYPES, array_of, gradients_of
 from internimage_perception.ops.native_cuda import STATUS_TEXT, Place, cuda_library, run_backward
 from internimage_perception.ops.native_library import DETERMINISTIC, SOFTMAX_MASK, check
-from internimage_perception.ops.native_msda import Params, Tensors
+from internimage_perception.ops.native_msda import Tensors, msda_params
 
 
 def msda_cuda(
@@ -44,7 +44,7 @@ def msda_cuda(
     inputs = [tensor.contiguous() for tensor in (value, sampling_locations, attention_weights)]
     batch, _, heads, channels = value.shape
     output = value.new_empty((batch, sampling_locations.shape[1], heads * channels))
-    params = _params(value, levels, sampling_locations, SOFTMAX_MASK if softmax else 0)
+    params = msda_params(value, levels, sampling_locations, SOFTMAX_MASK if softmax else 0)
     tensors = Tensors(*(array_of(tensor, CUDA_TYPES) for tensor in inputs))
     with Place(value) as stream:
         status = library.dcnv3_msda_forward_cuda(
@@ -78,22 +78,10 @@ def msda_cuda_backward(  # noqa: PLR0913 - the operator's own arguments
     gradient = gradient.to(value.dtype).contiguous()
     results = gradients_of(inputs, needed)
     flags = (SOFTMAX_MASK if softmax else 0) | (DETERMINISTIC if deterministic else 0)
-    params = _params(value, levels, sampling_locations, flags)
+    params = msda_params(value, levels, sampling_locations, flags)
     tensors = Tensors(*(array_of(tensor, CUDA_TYPES) for tensor in inputs))
     outputs = Tensors(*(array_of(tensor if tensor.numel() else None, CUDA_TYPES) for tensor in results))
     arguments = (params, tensors), array_of(gradient, CUDA_TYPES), outputs
     status = run_backward(library, "dcnv3_msda", *arguments, value)
     check(library, status, "ms_deform_attn backward", STATUS_TEXT)
     return results
-
-
-def _params(value: torch.Tensor, levels: Sequence[Level], location: torch.Tensor, flags: int) -> Params:
-    batch, pixels, heads, channels = value.shape
-    _, queries, _, count, points, _ = location.shape
-    # ctypes keeps what a pointer field points to alive as long as the structure.
-    shapes = (ctypes.c_int64 * (2 * count))(*(size for level in levels for size in level[:2]))
-    starts = (ctypes.c_int64 * count)(*(level.start for level in levels))
-    return Params(
-        ctypes.sizeof(Params), flags, batch, pixels, queries, heads, channels, count, points, 0, 0,
-        shapes, starts,
-    )  # fmt: skip

@@ -8,10 +8,8 @@ import torch
 from internimage_perception.ops.native_arrays import CUDA_TYPES, array_of
 from internimage_perception.ops.native_cuda import STATUS_TEXT, Place, cuda_library
 from internimage_perception.ops.native_library import DETERMINISTIC, Array, check
-from internimage_perception.ops.native_roi_align import Params
+from internimage_perception.ops.native_roi_align import Params, roi_align_params
 from internimage_perception.ops.roi_align_reference import RoiGeometry
-
-_ALIGNED = 1
 
 
 def roi_align_cuda(
@@ -40,7 +38,7 @@ def roi_align_cuda(
     feature, boxes = feature.contiguous(), rois.double().contiguous()
     batch, channels, height, width = feature.shape
     output = feature.new_empty((boxes.shape[0], channels, *geometry.output_size))
-    params = _params((batch, height, width), channels, boxes, geometry)
+    params = roi_align_params((batch, height, width), channels, boxes, geometry)
     array = array_of(feature, CUDA_TYPES)
     size = ctypes.c_uint64()
     status = library.dcnv3_roi_align_forward_cuda_workspace(ctypes.byref(params), ctypes.byref(size))
@@ -70,7 +68,7 @@ def roi_align_cuda_backward(
         deterministic = torch.are_deterministic_algorithms_enabled()
     gradient, boxes = gradient.contiguous(), rois.double().contiguous()
     result = gradient.new_empty((size[0], gradient.shape[1], *size[1:]))
-    params = _params(size, gradient.shape[1], boxes, geometry)
+    params = roi_align_params(size, gradient.shape[1], boxes, geometry)
     params.flags |= DETERMINISTIC if deterministic else 0
     array = array_of(result, CUDA_TYPES)
     room = ctypes.c_uint64()
@@ -96,11 +94,3 @@ def _run(
             ctypes.byref(params), source, boxes.data_ptr(), target, workspace.data_ptr(), workspace_bytes,
             stream,
         )  # fmt: skip
-
-
-def _params(size: Sequence[int], channels: int, boxes: torch.Tensor, geometry: RoiGeometry) -> Params:
-    batch, height, width = size
-    return Params(
-        ctypes.sizeof(Params), _ALIGNED if geometry.aligned else 0, batch, channels, height, width,
-        boxes.shape[0], *geometry.output_size, geometry.sampling_ratio, 0, geometry.spatial_scale,
-    )  # fmt: skip

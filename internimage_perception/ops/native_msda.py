@@ -71,7 +71,8 @@ def msda_native(
     inputs = [tensor.contiguous() for tensor in (value, sampling_locations, attention_weights)]
     batch, _, heads, channels = value.shape
     output = value.new_empty((batch, sampling_locations.shape[1], heads * channels))
-    params = _params(value, levels, sampling_locations, softmax)
+    flags, threads = SOFTMAX_MASK if softmax else 0, torch.get_num_threads()
+    params = msda_params(value, levels, sampling_locations, flags, threads)
     tensors = Tensors(*map(array_of, inputs))
     status = library.dcnv3_msda_forward_cpu(ctypes.byref(params), ctypes.byref(tensors), array_of(output))
     check(library, status, "ms_deform_attn forward")
@@ -96,7 +97,8 @@ def msda_native_backward(
     inputs = [tensor.contiguous() for tensor in (value, sampling_locations, attention_weights)]
     gradient = gradient.to(value.dtype).contiguous()
     results = gradients_of(inputs, needed)
-    params = _params(value, levels, sampling_locations, softmax)
+    flags, threads = SOFTMAX_MASK if softmax else 0, torch.get_num_threads()
+    params = msda_params(value, levels, sampling_locations, flags, threads)
     tensors = Tensors(*map(array_of, inputs))
     outputs = Tensors(*(array_of(tensor if tensor.numel() else None) for tensor in results))
     status = library.dcnv3_msda_backward_cpu(
@@ -106,14 +108,16 @@ def msda_native_backward(
     return results
 
 
-def _params(value: torch.Tensor, levels: Sequence[Level], location: torch.Tensor, softmax: bool) -> Params:
+def msda_params(
+    value: torch.Tensor, levels: Sequence[Level], location: torch.Tensor, flags: int, threads: int = 0
+) -> Params:
+    """Return the parameters of a call; `threads` is of those on a CPU."""
     batch, pixels, heads, channels = value.shape
     _, queries, _, count, points, _ = location.shape
     # ctypes keeps what a pointer field points to alive as long as the structure.
     shapes = (ctypes.c_int64 * (2 * count))(*(size for level in levels for size in level[:2]))
     starts = (ctypes.c_int64 * count)(*(level.start for level in levels))
     return Params(
-        ctypes.sizeof(Params), SOFTMAX_MASK if softmax else 0, batch, pixels, queries,
-        heads, channels, count, points, torch.get_num_threads(), 0,
+        ctypes.sizeof(Params), flags, batch, pixels, queries, heads, channels, count, points, threads, 0,
         shapes, starts,
     )  # fmt: skip

@@ -56,7 +56,7 @@ def roi_align_native(feature: torch.Tensor, rois: torch.Tensor, geometry: RoiGeo
     feature, boxes = feature.contiguous(), rois.double().contiguous()
     batch, channels, height, width = feature.shape
     output = feature.new_empty((boxes.shape[0], channels, *geometry.output_size))
-    params = _params((batch, height, width), channels, boxes, geometry)
+    params = roi_align_params((batch, height, width), channels, boxes, geometry, torch.get_num_threads())
     status = library.dcnv3_roi_align_forward_cpu(
         ctypes.byref(params), array_of(feature), boxes.data_ptr(), array_of(output)
     )
@@ -74,7 +74,7 @@ def roi_align_native_backward(
     library = _library()
     gradient, boxes = gradient.contiguous(), rois.double().contiguous()
     result = gradient.new_empty((size[0], gradient.shape[1], *size[1:]))
-    params = _params(size, gradient.shape[1], boxes, geometry)
+    params = roi_align_params(size, gradient.shape[1], boxes, geometry, torch.get_num_threads())
     status = library.dcnv3_roi_align_backward_cpu(
         ctypes.byref(params), array_of(gradient), boxes.data_ptr(), array_of(result)
     )
@@ -82,10 +82,12 @@ def roi_align_native_backward(
     return result
 
 
-def _params(size: Sequence[int], channels: int, boxes: torch.Tensor, geometry: RoiGeometry) -> Params:
+def roi_align_params(
+    size: Sequence[int], channels: int, boxes: torch.Tensor, geometry: RoiGeometry, threads: int = 0
+) -> Params:
+    """Return the parameters of a call on maps of `size` (N, H, W); `threads` is of those on a CPU."""
     batch, height, width = size
     return Params(
         ctypes.sizeof(Params), _ALIGNED if geometry.aligned else 0, batch, channels, height, width,
-        boxes.shape[0], *geometry.output_size, geometry.sampling_ratio, torch.get_num_threads(),
-        geometry.spatial_scale,
+        boxes.shape[0], *geometry.output_size, geometry.sampling_ratio, threads, geometry.spatial_scale,
     )  # fmt: skip
