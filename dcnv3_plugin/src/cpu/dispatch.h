@@ -3,12 +3,12 @@
 
 #include <cstdint>
 #include <cstring>
-#include <initializer_list>
 
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
 
+#include "../shared/checks.h"
 #include "dcnv3/dcnv3.h"
 
 namespace dcnv3 {
@@ -21,20 +21,7 @@ const Table& choose(const Table& generic, const Table& avx2, const Table& avx512
   return std::strcmp(name, "avx2") == 0 ? avx2 : generic;
 }
 
-// Up to here every whole number is exact in float32: the most rows or columns of a map whose positions are float32.
-constexpr std::int64_t kLongestSide = 1 << 24;
-
 inline bool is_known(std::int32_t type) { return type == DCNV3_F32 || type == DCNV3_F64 || type == DCNV3_BF16; }
-
-// Whether each gradient that is wanted has the type of the array it belongs to.
-struct Pair {
-  const dcnv3_array *gradient, *array;
-};
-inline bool types_agree(std::initializer_list<Pair> pairs) {
-  for (const Pair& pair : pairs)
-    if (pair.gradient->data != nullptr && pair.gradient->type != pair.array->type) return false;
-  return true;
-}
 
 inline int thread_count(std::int32_t wanted) {
 #if defined(_OPENMP)

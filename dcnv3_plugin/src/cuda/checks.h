@@ -4,13 +4,12 @@
 #include <cstdint>
 #include <initializer_list>
 
+#include "../shared/checks.h"
 #include "dcnv3/dcnv3.h"
 
 namespace dcnv3 {
 namespace cuda {
 
-// Sizes must be exact in float32, in which positions are computed.
-constexpr std::int64_t kLongestSide = 1 << 24;
 constexpr std::int64_t kMostPixels = 0x7fffffff;
 
 inline bool is_known(std::int32_t type) { return type == DCNV3_F32 || type == DCNV3_F16 || type == DCNV3_BF16; }
@@ -24,16 +23,6 @@ inline bool fits(std::initializer_list<std::int64_t> sizes) {
     room /= size;
   }
   return room > 0;
-}
-
-// Whether each gradient that is wanted has the type of the array it belongs to.
-struct Pair {
-  const dcnv3_array *gradient, *array;
-};
-inline bool types_agree(std::initializer_list<Pair> pairs) {
-  for (const Pair& pair : pairs)
-    if (pair.gradient->data != nullptr && pair.gradient->type != pair.array->type) return false;
-  return true;
 }
 
 inline int check_workspace(std::uint64_t wanted, const void* workspace, std::uint64_t bytes) {
