@@ -9,15 +9,10 @@ from support.cuda_on_host import PATH, draw_call, run
 from support.dcnv3_calls import c_call, geometry_of
 
 from internimage_perception.ops import OperatorError
-from internimage_perception.ops.native_cuda import cuda_library, dcnv3_cuda, dcnv3_cuda_backward, load
+from internimage_perception.ops.native_cuda import cuda_library, dcnv3_cuda, dcnv3_cuda_backward
 from internimage_perception.ops.native_library import BF16, F32, F64, Array, NativeError, Tensors
 
 pytestmark = pytest.mark.skipif(PATH is None, reason="the native kernels are not built: no C++ compiler")
-
-
-@pytest.fixture(scope="module")
-def kernels():
-    return load(PATH)
 
 
 def test_gradients_only_where_asked(kernels):

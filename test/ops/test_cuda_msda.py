@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.cuda_on_host import PATH, TYPES, assert_close
+from support.cuda_on_host import ORDERS, PATH, ROUNDING, TYPES, assert_close
 
 from internimage_perception.ops import ms_deform_attn
 from internimage_perception.ops.msda_shapes import read_levels
@@ -20,23 +20,8 @@ from internimage_perception.ops.native_cuda import load
 from internimage_perception.ops.native_cuda_msda import msda_cuda, msda_cuda_backward
 
 GOLDEN = sorted((Path(__file__).parent.parent / "golden").glob("msda_*.npz"))
-ORDERS = {"counted": 0, "backwards": 1, "scrambled": 2}
-ROUNDING = {torch.float32: 2e-5, torch.float16: 3e-3, torch.bfloat16: 2e-2}
 
 pytestmark = pytest.mark.skipif(PATH is None, reason="the native kernels are not built: no C++ compiler")
-
-
-@pytest.fixture(scope="module")
-def kernels():
-    return load(PATH)
-
-
-@pytest.fixture(params=ORDERS)
-def ordered(request, kernels):
-    """The kernels, their threads and blocks in one of the orders."""
-    kernels.dcnv3_host_order(ORDERS[request.param])
-    yield kernels
-    kernels.dcnv3_host_order(0)
 
 
 def draw_call(

@@ -20,11 +20,6 @@ pytestmark = pytest.mark.skipif(PATH is None, reason="the native kernels are not
 LEVELS = [Level(4, 5, 0), Level(2, 3, 20)]
 
 
-@pytest.fixture(scope="module")
-def kernels():
-    return load(PATH)
-
-
 def draw_call(*, batch=2, queries=5, dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
     sizes = ((batch, 26, 2, 4), (batch, queries, 2, 2, 3, 2), (batch, queries, 2, 2, 3), (batch, queries, 8))

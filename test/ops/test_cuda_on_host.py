@@ -13,7 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.cuda_on_host import (
+    ORDERS,
     PATH,
+    ROUNDING,
     TYPES,
     assert_close,
     away_from_pixel_centres,
@@ -26,23 +28,8 @@ from support.dcnv3_calls import geometry_of
 from internimage_perception.ops.native_cuda import dcnv3_cuda, load
 
 GOLDEN = sorted((Path(__file__).parent.parent / "golden").glob("dcnv3_op_*.npz"))
-ORDERS = {"counted": 0, "backwards": 1, "scrambled": 2}
-ROUNDING = {torch.float32: 2e-5, torch.float16: 3e-3, torch.bfloat16: 2e-2}
 
 pytestmark = pytest.mark.skipif(PATH is None, reason="the native kernels are not built: no C++ compiler")
-
-
-@pytest.fixture(scope="module")
-def kernels():
-    return load(PATH)
-
-
-@pytest.fixture(params=ORDERS)
-def ordered(request, kernels):
-    """The kernels, their threads and blocks in one of the orders."""
-    kernels.dcnv3_host_order(ORDERS[request.param])
-    yield kernels
-    kernels.dcnv3_host_order(0)
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem.removeprefix("dcnv3_op_"))

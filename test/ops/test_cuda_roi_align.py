@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.cuda_on_host import PATH, TYPES, assert_close
+from support.cuda_on_host import ORDERS, PATH, ROUNDING, TYPES, assert_close
 
 from internimage_perception.ops.native_cuda import load
 from internimage_perception.ops.native_cuda_roi_align import roi_align_cuda, roi_align_cuda_backward
@@ -17,16 +17,9 @@ from internimage_perception.ops.roi_align_reference import (
     roi_align_reference_backward,
 )
 
-ORDERS = {"counted": 0, "backwards": 1, "scrambled": 2}
-ROUNDING = {torch.float32: 2e-5, torch.float16: 3e-3, torch.bfloat16: 2e-2}
 ODD = [math.nan, math.inf, -math.inf, 1e38, -1e38, 1e6, -1e6]
 
 pytestmark = pytest.mark.skipif(PATH is None, reason="the native kernels are not built: no C++ compiler")
-
-
-@pytest.fixture(scope="module")
-def kernels():
-    return load(PATH)
 
 
 def geometry_of(output_size=(3, 4), *, spatial_scale=1.0, sampling_ratio=0, aligned=True):

@@ -7,18 +7,12 @@ import pytest
 import torch
 from support.cuda_on_host import PATH
 
-from internimage_perception.ops.native_cuda import load
 from internimage_perception.ops.native_cuda_roi_align import roi_align_cuda
 from internimage_perception.ops.native_library import F16, F32, F64, Array, NativeError
 from internimage_perception.ops.native_roi_align import Params
 from internimage_perception.ops.roi_align_reference import RoiGeometry
 
 pytestmark = pytest.mark.skipif(PATH is None, reason="the native kernels are not built: no C++ compiler")
-
-
-@pytest.fixture(scope="module")
-def kernels():
-    return load(PATH)
 
 
 def test_float64_is_refused(kernels):

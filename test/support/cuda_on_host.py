@@ -10,6 +10,9 @@ from internimage_perception.ops.native_cuda import dcnv3_cuda, dcnv3_cuda_backwa
 FOUND = [folder / "libdcnv3_cuda_on_host.so" for folder in search_path()]
 PATH = next((path for path in FOUND if path.is_file()), None)
 TYPES = (torch.float32, torch.float16, torch.bfloat16)
+ROUNDING = {torch.float32: 2e-5, torch.float16: 3e-3, torch.bfloat16: 2e-2}
+ORDERS = {"counted": 0, "backwards": 1, "scrambled": 2}
+"""In which the host runs threads and blocks."""
 
 
 def draw_call(seed, geometry, size, per_group, *, batch=2, dtype=torch.float32, spread=1.5, gated=False):
