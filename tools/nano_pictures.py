@@ -24,6 +24,17 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
+class Cycle:
+    """One fall of the learning rate from its peak to nearly nothing, the last steps on whole pictures."""
+
+    steps: int
+    whole_steps: int
+    learning_rate: float
+    pictures: int
+    tall: bool
+
+
+@dataclass(frozen=True)
 class Config:
     """What `config/training/nano.yaml` says."""
 
@@ -31,21 +42,18 @@ class Config:
     height: int
     width: int
     seed: int
-    pictures: int
     validation: int
     per_street: int
     crop: tuple[int, int]
     zoom: tuple[float, float]
     batch: int
-    steps: int
-    whole_steps: int
     whole_zoom: tuple[float, float]
     whole_batch: int
     rarity: float
-    learning_rate: float
     weight_decay: float
     warm_up: int
     ema: float
+    cycles: tuple[Cycle, ...]
 
     @classmethod
     def load(cls, path: Path) -> "Config":
@@ -54,7 +62,31 @@ class Config:
         known = {item.name for item in fields(cls)}
         if set(content) != known:
             raise SystemExit(f"{path}: fields differ from what is needed: {sorted(set(content) ^ known)}")
-        return cls(**content)
+        cycles = tuple(Cycle(**cycle) for cycle in content.pop("cycles"))
+        return cls(cycles=cycles, **content)
+
+    @property
+    def pictures(self) -> int:
+        """Pictures of the last cycle, which holds those of all."""
+        return self.cycles[-1].pictures
+
+    @property
+    def steps(self) -> int:
+        """Steps of all cycles."""
+        return sum(cycle.steps for cycle in self.cycles)
+
+    def cycle_at(self, step: int) -> tuple[Cycle, int]:
+        """Return the cycle that a step belongs to, and the step's number in it."""
+        for cycle in self.cycles[:-1]:
+            if step < cycle.steps:
+                return cycle, step
+            step -= cycle.steps
+        return self.cycles[-1], step
+
+    def tall_street(self, street: int) -> bool:
+        """Whether a training street is seen from tall vehicles: as the cycle that first shows it says."""
+        first = street * self.per_street
+        return next((cycle.tall for cycle in self.cycles if first < cycle.pictures), False)
 
 
 class Pictures:
@@ -115,8 +147,9 @@ def _draw_street(config: Config, folder: Path, split: Split, street: int) -> Non
     if all(pictures.has(number) for number in numbers):
         return
     samples = random_samples(
-        config.seed + street, config.per_street, width=config.width, height=config.height, split=split
-    )
+        config.seed + street, config.per_street, width=config.width, height=config.height, split=split,
+        tall=split == "train" and config.tall_street(street),
+    )  # fmt: skip
     for number, (image, labels) in zip(numbers, samples, strict=False):
         pictures.write(number, image, labels)
 
@@ -181,13 +214,14 @@ def batch_of(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return one process's part of a step, the same whenever it is asked for.
 
-    The last steps see whole pictures.
+    The last steps of a cycle see whole pictures.
     """
     random = np.random.default_rng((config.seed, step, rank))
     count, size, zoom = config.batch, config.crop, config.zoom
-    if step >= config.steps - config.whole_steps:
+    cycle, done = config.cycle_at(step)
+    if done >= cycle.steps - cycle.whole_steps:
         count, size, zoom = config.whole_batch, (config.height, config.width), config.whole_zoom
-    numbers = random.integers(config.pictures, size=max(1, count // ranks))
+    numbers = random.integers(cycle.pictures, size=max(1, count // ranks))
     pairs = [augment(*pictures.read(int(number)), size, zoom, random) for number in numbers]
     labels = np.stack([pair[1] for pair in pairs]).astype(np.int64)
     return prepare([pair[0] for pair in pairs]), torch.from_numpy(labels)

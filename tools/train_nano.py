@@ -35,7 +35,7 @@ from internimage_perception.models import create_model
 def class_weights(config: Config, pictures: Pictures) -> torch.Tensor:
     """Return weights that lift rare classes: a power of their share of the first pictures, mean 1."""
     totals = np.zeros(CLASSES)
-    for number in range(min(400, config.pictures)):
+    for number in range(min(400, config.cycles[0].pictures)):
         labels = pictures.read(number)[1]
         totals += np.bincount(labels.reshape(-1), minlength=256)[:CLASSES]
     weights = (totals / totals.sum() + 1e-4) ** -config.rarity
@@ -94,13 +94,13 @@ class Training:
             mixes = parameter.ndim > 1 and parameter.shape[1] > 1 and "conv_seg" not in name
             (matrices if mixes else decayed if parameter.ndim > 1 else others).append(parameter)
         self.optimizers: list[torch.optim.Optimizer] = [
-            Muon(matrices, lr=config.learning_rate, weight_decay=config.weight_decay),
+            Muon(matrices, lr=config.cycles[0].learning_rate, weight_decay=config.weight_decay),
             torch.optim.AdamW(
                 [
                     {"params": decayed, "weight_decay": config.weight_decay},
                     {"params": others, "weight_decay": 0.0},
                 ],
-                lr=config.learning_rate,
+                lr=config.cycles[0].learning_rate,
             ),
         ]
         self.step = 0
@@ -128,10 +128,11 @@ class Training:
     def advance(self, images: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> float:
         """Do one step together with the other processes; returns this one's loss."""
         config = self.config
-        warm = min(1.0, (self.step + 1) / config.warm_up)
-        cosine = 0.5 * (1 + math.cos(math.pi * self.step / config.steps))
+        cycle, done = config.cycle_at(self.step)
+        warm = min(1.0, (done + 1) / config.warm_up)
+        cosine = 0.5 * (1 + math.cos(math.pi * done / cycle.steps))
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
-            group["lr"] = config.learning_rate * warm * max(cosine, 0.01)
+            group["lr"] = cycle.learning_rate * warm * max(cosine, 0.01)
         with torch.autocast("cpu", torch.bfloat16):
             logits = self.model(images)
         loss = loss_of(logits.float(), labels, weights)
@@ -200,7 +201,7 @@ def record(training: Training, work: Path, held_out: Pictures, loss: float, pace
     if step % 200 == 0:
         training.save()
     score = ""
-    if step % 1000 == 0 or step == config.steps:
+    if step % 1000 == 0 or config.cycle_at(step)[1] == 0 or step == config.steps:
         score = f"{validate(training.average, held_out, min(60, config.validation)).miou():.4f}"
     with (work / "log.csv").open("a", newline="") as file:
         csv.writer(file).writerow([step, round(loss, 4), score])

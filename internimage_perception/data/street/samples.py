@@ -37,6 +37,7 @@ def random_samples(
     height: int = 256,
     split: Split = "train",
     samples: int = 4,
+    tall: bool = False,
 ) -> Iterator[tuple[Bytes, Bytes]]:
     """Yield pictures of the street of one seed; the same arguments give the same pictures.
 
@@ -50,6 +51,7 @@ def random_samples(
         height: of the pictures, pixels.
         split: "train" or "test".
         samples: rays per pixel, 1 or 4.
+        tall: cameras up to 2.4 m above the ground, on vans and cars alike, instead of those of cars.
 
     Yields:
         The image, uint8 RGB (height, width, 3), and class ids, uint8 (height, width), 255 to be ignored.
@@ -63,9 +65,9 @@ def random_samples(
     for index in range(count_per_street):
         if index % _VIEWS_PER_MOMENT == 0:
             time_s += float(rng.uniform(*_LAPSE_S))
-            ego = draw_ego(rng)
+            ego = draw_ego(rng, tall=tall and rng.random() < 0.5)
             moment = street.at(time_s, ego=ego, appearance=draw_appearance(rng))
-        camera, mounting = draw_lens(rng, width, height), draw_mounting(rng, ego)
+        camera, mounting = draw_lens(rng, width, height), draw_mounting(rng, ego, tall=tall)
         # Each view has its own light level and sensor, as cameras of one car do.
         look = draw_appearance(rng)
         varied = dataclasses.replace(
@@ -81,9 +83,17 @@ def random_samples(
         yield frame.image, frame.class_ids
 
 
-def draw_ego(rng: Rng) -> EgoShape:
-    """Draw the body of the own car."""
+def draw_ego(rng: Rng, *, tall: bool = False) -> EgoShape:
+    """Draw the body of the own car, or of a van if `tall`."""
     front = rng.uniform(3.3, 4.0)
+    if tall:
+        return EgoShape(
+            rear=-rng.uniform(0.8, 1.8),
+            front=front,
+            half_width=rng.uniform(0.92, 1.1),
+            bonnet=rng.uniform(0.9, 1.3),
+            roof=rng.uniform(1.8, 2.3),
+        )
     return EgoShape(
         rear=-rng.uniform(0.7, 1.2),
         front=front,
@@ -93,8 +103,11 @@ def draw_ego(rng: Rng) -> EgoShape:
     )
 
 
-def draw_mounting(rng: Rng, ego: EgoShape) -> Floats:
-    """Draw a pose of the optical frame in `base_link`: at the front, rear, a side, or on the roof."""
+def draw_mounting(rng: Rng, ego: EgoShape, *, tall: bool = False) -> Floats:
+    """Draw a pose of the optical frame in `base_link`: at the front, rear, a side, or on the roof.
+
+    On a tall vehicle, those at front, rear and sides are 1.2 to 2.4 m above the ground.
+    """
     kind = rng.random()
     z, yaw = rng.uniform(0.45, 1.25), 0.0
     if kind < 0.32:
@@ -108,6 +121,10 @@ def draw_mounting(rng: Rng, ego: EgoShape) -> Floats:
     else:
         x, y, z = rng.uniform(0.0, 2.0), rng.uniform(-0.5, 0.5), ego.roof + rng.uniform(0.04, 0.5)
         yaw = float(rng.choice([0.0, 0.0, np.pi]))
+    if tall and kind < 0.85:
+        z = rng.uniform(1.2, 2.4)
+    elif tall:
+        z = min(z, 2.4)
     yaw += rng.normal(0.0, np.radians(12.0))
     pitch, roll = np.radians(rng.uniform(-6.0, 36.0)), np.radians(rng.normal(0.0, 3.5))
     return pose((x, y, z), rpy_to_matrix(float(roll), float(pitch), float(yaw))) @ BODY_FROM_OPTICAL

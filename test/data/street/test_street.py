@@ -10,7 +10,13 @@ pytest.importorskip("embreex", reason="the street needs the extra `sim`")
 from internimage_perception.data.street.classes import IGNORED, StreetClass
 from internimage_perception.data.street.noise import _FAMILIES, atlas
 from internimage_perception.data.street.route import Route
-from internimage_perception.data.street.samples import draw_lens, random_sample, random_samples
+from internimage_perception.data.street.samples import (
+    draw_ego,
+    draw_lens,
+    draw_mounting,
+    random_sample,
+    random_samples,
+)
 from internimage_perception.data.street.seeds import stream
 from internimage_perception.data.street.street import Street
 from internimage_perception.geometry.poses import transform
@@ -34,6 +40,17 @@ def test_same_seed_same_samples() -> None:
         assert np.array_equal(a, b) and np.array_equal(la, lb)
     assert a.shape == (48, 64, 3) and la.shape == (48, 64) and a.dtype == la.dtype == np.uint8
     assert np.array_equal(random_sample(5, 64, 48)[0], images[0][0][0])
+
+
+@pytest.mark.parametrize(("tall", "low", "high"), [(False, 0.45, 1.4), (True, 1.2, 2.4)])
+def test_cameras_hang_as_high_as_documented(tall: bool, low: float, high: float) -> None:
+    rng = np.random.default_rng(3)
+    ego = draw_ego(rng, tall=tall)
+    centres = np.array([draw_mounting(rng, ego, tall=tall)[:3, 3] for _ in range(400)])
+    on_roof = (centres[:, 0] > ego.rear) & (centres[:, 0] < ego.front) & (abs(centres[:, 1]) < 0.6)
+    around = centres[~on_roof, 2]
+    assert low <= around.min() < low + 0.05 and high - 0.05 < around.max() <= high
+    assert np.all(centres[on_roof, 2] > ego.roof) and centres[:, 2].max() <= 2.4
 
 
 def test_splits_share_no_stream_texture_or_family() -> None:
