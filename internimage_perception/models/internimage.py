@@ -7,6 +7,7 @@ from torch.utils.checkpoint import checkpoint
 from internimage_perception.models.config import InternImageConfig
 from internimage_perception.models.layers import DropPath, layer_norm
 from internimage_perception.ops import DCNv3
+from internimage_perception.ops.linear import Linear
 
 
 class Stem(nn.Module):
@@ -43,13 +44,12 @@ class MLP(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(channels, hidden)
-        self.act = nn.GELU()
-        self.fc2 = nn.Linear(hidden, channels)
+        self.fc1 = Linear(channels, hidden)
+        self.fc2 = Linear(hidden, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (..., channels) to the same shape."""
-        return self.fc2(self.act(self.fc1(x)))
+        return self.fc2(self.fc1.gelu(x))
 
 
 class Block(nn.Module):

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from internimage_perception.ops.dcnv3 import dcnv3
 from internimage_perception.ops.geometry import OperatorError
+from internimage_perception.ops.linear import Linear
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"GELU": nn.GELU, "ReLU": nn.ReLU, "SiLU": nn.SiLU}
 
@@ -85,10 +86,10 @@ class DCNv3(nn.Module):
             nn.Sequential(ToChannelsLast(), nn.LayerNorm(channels, eps=1e-6)),
             _ACTIVATIONS[act_layer](),
         )
-        self.offset = nn.Linear(channels, group * self.points * 2)
-        self.mask = nn.Linear(channels, group * self.points)
-        self.input_proj = nn.Linear(channels, channels)
-        self.output_proj = nn.Linear(channels, channels)
+        self.offset = Linear(channels, group * self.points * 2)
+        self.mask = Linear(channels, group * self.points)
+        self.input_proj = Linear(channels, channels)
+        self.output_proj = Linear(channels, channels)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
