@@ -32,6 +32,7 @@ class Cycle:
     learning_rate: float
     pictures: int
     tall: bool
+    stretch: float
 
 
 @dataclass(frozen=True)
@@ -159,11 +160,13 @@ def augment(
     labels: Pixels,
     size: tuple[int, int],
     zoom: tuple[float, float],
+    stretch: float,
     random: np.random.Generator,
 ) -> tuple[Pixels, Pixels]:
-    """Flip, rotate, zoom and crop to `size` (height, width), change colours; label edges stay exact.
+    """Flip, rotate, zoom, stretch, crop to `size` (height, width), change colours; label edges stay exact.
 
-    Every second crop is centred on a class chosen by lot among those in the picture, however small.
+    Height and width are scaled apart by up to e to the power of `stretch`. Every second crop is centred on a
+    class chosen by lot among those in the picture, however small.
     """
     height, width = labels.shape
     point = np.array([random.uniform(0, width), random.uniform(0, height)])
@@ -173,13 +176,16 @@ def augment(
         row, column = divmod(int(random.choice(pixels_of_class)), width)
         point = np.array([column, row])
     scale = math.exp(random.uniform(math.log(zoom[0]), math.log(zoom[1])))
+    # Frames of another shape than the network's input are stretched to it.
+    wider = math.exp(random.uniform(-stretch, stretch) / 2) if stretch else 1.0
+    scales = scale * np.array([wider, 1 / wider])
     turn = math.radians(random.normal(0.0, 2.0))
-    matrix = scale * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    matrix = scales[:, None] * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     # The crop lies inside the picture as far as it can, somewhere around the point.
     center = [
         np.clip(
-            point[axis] + random.uniform(-0.4, 0.4) * crop / scale,
-            *sorted((crop / 2 / scale, side - crop / 2 / scale)),
+            point[axis] + random.uniform(-0.4, 0.4) * crop / scales[axis],
+            *sorted((crop / 2 / scales[axis], side - crop / 2 / scales[axis])),
         )
         for axis, (crop, side) in enumerate(((size[1], width), (size[0], height)))
     ]
@@ -222,6 +228,6 @@ def batch_of(
     if done >= cycle.steps - cycle.whole_steps:
         count, size, zoom = config.whole_batch, (config.height, config.width), config.whole_zoom
     numbers = random.integers(cycle.pictures, size=max(1, count // ranks))
-    pairs = [augment(*pictures.read(int(number)), size, zoom, random) for number in numbers]
+    pairs = [augment(*pictures.read(int(number)), size, zoom, cycle.stretch, random) for number in numbers]
     labels = np.stack([pair[1] for pair in pairs]).astype(np.int64)
     return prepare([pair[0] for pair in pairs]), torch.from_numpy(labels)
