@@ -1,21 +1,19 @@
-"""Weights in files: safetensors, and .pth without trusting it; keys of every published layout."""
+"""Weights: into and out of files, and into networks of another kind than they were saved from."""
 
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import nn
 
 from internimage_perception.errors import BundleError
 from internimage_perception.files import write_bytes
+from internimage_perception.models.checkpoint_files import StateDict, read_checkpoint
 from internimage_perception.models.internimage import InternImage
-
-StateDict = dict[str, torch.Tensor]
 
 _CLASSIFIER = ("head.", "conv_head.", "clip_projector.", "fc_norm.", "dcnv3_head_x3.", "dcnv3_head_x4.")
 """Parts of ImageNet checkpoints that a dense backbone has no use for."""
@@ -84,22 +82,7 @@ def load_checkpoint(path: str | Path, *, trust_pickle: bool = False) -> StateDic
     Raises:
         BundleError: the file is missing, damaged, or would have to run code.
     """
-    path = Path(path)
-    if not path.is_file():
-        message = f"no weights at {path}"
-        raise BundleError(message)
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path, trust_pickle)
-    for entry in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(entry), Mapping):
-            content = content[entry]
-    if not isinstance(content, Mapping) or not content:
-        message = f"{path} holds no weights: expected names and tensors, found {type(content).__name__}"
-        raise BundleError(message)
-    for key, value in content.items():
-        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
-            message = f"{path} holds no plain weights: entry {key!r} is {type(value).__name__}, not a tensor"
-            raise BundleError(message)
-    return plain_keys(dict(content))
+    return read_checkpoint(path, trust_pickle=trust_pickle).weights
 
 
 def save_checkpoint(
@@ -188,40 +171,6 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], *, stric
     fitting = {key: value for key, value in state.items() if key in own and key not in misshaped}
     model.load_state_dict(fitting, strict=False)
     return report
-
-
-def _read_safetensors(path: Path) -> StateDict:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        message = f"{path} is no safetensors file or damaged: {error}"
-        raise BundleError(message) from error
-
-
-def _read_pickle(path: Path, trust: bool) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=not trust)
-    except pickle.UnpicklingError as error:
-        reason = next(
-            (line for line in str(error).splitlines() if "GLOBAL" in line), "it holds more than tensors"
-        )
-        message = (
-            f"{path} was not read: it wants to run code while loading ({reason.strip()}). If you trust its "
-            "source, load it with trust_pickle=True (command line: --trust-pickle)"
-        )
-        raise BundleError(message) from error
-    except Exception as error:  # a damaged file can make the unpickler fail in any way
-        message = f"{path} is no PyTorch weights file or damaged: {error}"
-        raise BundleError(message) from error
-
-
-def plain_keys(state: StateDict) -> StateDict:
-    """Return weights under the keys of this package: without wrappers' prefixes, layer scales as gammas."""
-    for prefix in ("module.", "model."):
-        if all(key.startswith(prefix) for key in state):
-            state = {key[len(prefix) :]: value for key, value in state.items()}
-    # The Hugging Face layout's name for the layer scale.
-    return {key.replace(".layer_scale", ".gamma"): value for key, value in state.items()}
 
 
 def _adapt(model: nn.Module, state: StateDict, own: set[str]) -> tuple[StateDict, list[str]]:

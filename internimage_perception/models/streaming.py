@@ -17,12 +17,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from internimage_perception.errors import BundleError
-from internimage_perception.models.checkpoints import (
-    load_checkpoint,
-    load_weights,
-    plain_keys,
-    stored_tensors,
-)
+from internimage_perception.models.checkpoint_files import plain_keys
+from internimage_perception.models.checkpoints import load_checkpoint, load_weights, stored_tensors
 from internimage_perception.models.classifier import Classifier
 from internimage_perception.models.config import Config
 from internimage_perception.models.internimage import InternImage
