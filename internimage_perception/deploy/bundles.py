@@ -13,8 +13,11 @@ from internimage_perception import __version__
 from internimage_perception.deploy.export import export_portable
 from internimage_perception.errors import BundleError, ConfigError, PerceptionError
 from internimage_perception.inference.bundle import (
+    CLASS_NAMES,
+    CLASSIFICATION,
     MANIFEST,
     PORTABLE,
+    SEGMENTATION,
     WEIGHTS,
     Bundle,
     ClassSpec,
@@ -22,9 +25,16 @@ from internimage_perception.inference.bundle import (
     OutputSpec,
     sha256_of,
 )
+from internimage_perception.inference.class_names import write_names
 from internimage_perception.models.checkpoints import load_weights, save_checkpoint, to_half
-from internimage_perception.models.config import SegmentorConfig, to_mapping
-from internimage_perception.models.deployed import DeployedSegmentation
+from internimage_perception.models.classifier import Classifier
+from internimage_perception.models.config import (
+    ClassifierConfig,
+    InternImageConfig,
+    SegmentorConfig,
+    to_mapping,
+)
+from internimage_perception.models.deployed import deploy_model
 from internimage_perception.models.registry import load_config
 from internimage_perception.models.segmentor import Segmentor
 
@@ -36,7 +46,7 @@ def create_bundle(  # noqa: PLR0913 - what a bundle is made of
     state_dict: Mapping[str, torch.Tensor] | None,
     classes: Sequence[ClassSpec],
     input_spec: InputSpec,
-    output_spec: OutputSpec,
+    output_spec: OutputSpec | None = None,
     name: str,
     provenance: Mapping[str, object] | None = None,
     seed: int = 0,
@@ -50,19 +60,19 @@ def create_bundle(  # noqa: PLR0913 - what a bundle is made of
 
     Args:
         out_dir: the folder to make.
-        architecture: name or mapping as `models.create_model` takes it; a name adopts the number of
-            `classes`, a mapping must agree with it.
+        architecture: of a segmentor or classifier: name or mapping as `models.create_model` takes it; a
+            name adopts the number of `classes`, a mapping must agree with it.
         state_dict: weights; None: random ones from `seed`.
         classes: the classes, ids counting up from 0.
         input_spec: size and statistics of the network's input (statistics in RGB order).
-        output_spec: resolution of the answer.
+        output_spec: resolution of the masks; None: that of the network's input. A classifier's is None.
         name: the model's name.
         provenance: where the weights come from; needs `weights` when `state_dict` is given.
         seed: for random weights.
         overwrite: replace an existing bundle.
 
     Raises:
-        ConfigError: the architecture is no segmentor or does not fit the classes.
+        ConfigError: the architecture is a bare backbone or does not fit the classes.
         BundleError: the folder exists, the weights do not fit, or the exported graph answers differently.
     """
     out_dir = Path(out_dir)
@@ -81,30 +91,35 @@ def create_bundle(  # noqa: PLR0913 - what a bundle is made of
     if not origin.get("weights"):
         message = "provenance needs `weights`: a sentence on where they come from"
         raise ConfigError(message)
-    graph = DeployedSegmentation(
+    output = output_spec or OutputSpec()
+    graph = deploy_model(
         model,
         height=input_spec.height,
         width=input_spec.width,
         mean=input_spec.mean,
         std=input_spec.std,
-        output_size=output_spec.size,
+        output_size=output.size,
         channel_order=input_spec.channel_order,
     )
+    task, names = SEGMENTATION, [WEIGHTS, PORTABLE]
     folder = _temporary_beside(out_dir)
     try:
+        if isinstance(model, Classifier):
+            task, names = CLASSIFICATION, [*names, CLASS_NAMES]
+            write_names(folder / CLASS_NAMES, [item.name for item in classes])
         save_checkpoint(folder / WEIGHTS, model.state_dict(), half=True, metadata={"name": name})
         metadata = {"name": name, "version": __version__}
-        report = export_portable(graph, folder / PORTABLE, weights=folder / WEIGHTS, metadata=metadata)
+        export_portable(graph, folder / PORTABLE, weights=folder / WEIGHTS, metadata=metadata)
         bundle = Bundle(
             root=folder,
             name=name,
-            task="segmentation",
+            task=task,
             architecture=to_mapping(config),
             classes=tuple(classes),
             input=input_spec,
-            output=output_spec,
+            output=output,
             provenance=origin,
-            files={WEIGHTS: sha256_of(folder / WEIGHTS), PORTABLE: report.sha256},
+            files={file: sha256_of(folder / file) for file in names},
         )
         bundle.write_manifest()
         Bundle.load(folder)  # what the reading side refuses must not take the final name
@@ -114,29 +129,38 @@ def create_bundle(  # noqa: PLR0913 - what a bundle is made of
     return Bundle.load(out_dir)
 
 
-def _configuration(architecture: str | Mapping[str, object], classes: Sequence[ClassSpec]) -> SegmentorConfig:
-    fields: Mapping[str, object]
-    if isinstance(architecture, str):
-        fields = {"base": architecture, "num_classes": len(classes)}
-    else:
-        fields = dict(architecture)
-    config = load_config(fields)
-    if not isinstance(config, SegmentorConfig):
-        message = f"{architecture!r} is a backbone; a bundle needs a segmentor, with head_channels"
+def _configuration(
+    architecture: str | Mapping[str, object], classes: Sequence[ClassSpec]
+) -> SegmentorConfig | ClassifierConfig:
+    if [item.id for item in classes] != list(range(len(classes))) or not classes:
+        message = "classes need the ids 0, 1, 2 and so on, in this order"
+        raise BundleError(message)
+    named = isinstance(architecture, str)
+    config = load_config({"base": architecture, "num_classes": len(classes)} if named else architecture)
+    if named and isinstance(config, ClassifierConfig):
+        # With a number of classes a bare backbone would be a classifier, which nobody asked for.
+        config = config if isinstance(load_config(architecture), ClassifierConfig) else config.backbone
+    if isinstance(config, InternImageConfig):
+        message = (
+            f"{architecture!r} is a bare backbone; a bundle needs a segmentor, with head_channels, or a "
+            "classifier, with num_classes"
+        )
         raise ConfigError(message)
     if config.num_classes != len(classes):
         message = (
             f"the architecture has num_classes {config.num_classes}, but {len(classes)} classes are given"
         )
         raise ConfigError(message)
-    return dataclasses.replace(config, aux_channels=None)
+    return dataclasses.replace(config, aux_channels=None) if isinstance(config, SegmentorConfig) else config
 
 
-def _model(config: SegmentorConfig, state_dict: Mapping[str, torch.Tensor] | None, seed: int) -> Segmentor:
+def _model(
+    config: SegmentorConfig | ClassifierConfig, state_dict: Mapping[str, torch.Tensor] | None, seed: int
+) -> Segmentor | Classifier:
     """Return the network in evaluation mode, its weights rounded to what float16 can hold."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Segmentor(config).eval()
+        model = (Segmentor(config) if isinstance(config, SegmentorConfig) else Classifier(config)).eval()
     if state_dict is not None:
         load_weights(model, state_dict)
     for tensor in model.state_dict().values():

@@ -30,14 +30,15 @@ from internimage_perception.deploy.initializers import WeightsFile, store_initia
 from internimage_perception.deploy.selfcheck import OutputAgreement, check_export
 from internimage_perception.errors import BundleError, ConfigError
 from internimage_perception.files import atomic_path
-from internimage_perception.models.deployed import DeployedSegmentation
+from internimage_perception.models.deployed import DeployedClassification, DeployedSegmentation
 
 INPUT = "images"
-OUTPUTS = ("class_ids", "confidence")
 _PROTOBUF_LIMIT = 2**31 - 2**24
 """Most bytes of values in one ONNX file: the format's 2 GB, less what nodes and names may take."""
 _ACCEPTED = 0.999
-"""Least share of equal class ids: near-ties between classes fall either way, anything more is an error."""
+"""Least share of values that agree: near-ties between classes fall either way, anything more is an error."""
+
+Graph = DeployedSegmentation | DeployedClassification
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class ExportReport:
 
 
 def export_portable(
-    graph: DeployedSegmentation,
+    graph: Graph,
     path: Path,
     *,
     weights: Path | None = None,
@@ -68,11 +69,11 @@ def export_portable(
 ) -> ExportReport:
     """Write `graph` to `path` as ONNX, after it has answered like PyTorch.
 
-    The file takes "images", uint8 (N, H, W, 3) with N, H and W free, and answers "class_ids" and
-    "confidence", uint8 (N, h, w). DCNv3 stays one node per layer, with a function of standard operators
-    (set 18) beside it, so that ONNX Runtime and TensorRT run the file without a plugin. Weights that
-    float16 holds exactly are stored as float16 with a cast behind. The file appears under its name only
-    when it is whole.
+    The file takes "images", uint8 (N, H, W, 3) with N, H and W free, and answers under the names of
+    `graph.outputs` what the graph returns. DCNv3 stays one node per layer, with a function of standard
+    operators (set 18) beside it, so that ONNX Runtime and TensorRT run the file without a plugin. Weights
+    that float16 holds exactly are stored as float16 with a cast behind. The file appears under its name
+    only when it is whole.
 
     Args:
         graph: the graph; brought into evaluation mode.
@@ -102,15 +103,14 @@ def export_portable(
             message = f"{path} was not written: the onnx package refuses it: {error}"
             raise BundleError(message) from error
         agreements = check_export(graph, temporary)
-        if any(agreement.identical < _ACCEPTED for agreement in agreements if agreement.name == OUTPUTS[0]):
+        # A confidence is rounded, and may be rounded either way; it is that of the class beside it.
+        if any(item.identical < _ACCEPTED for item in agreements if item.name != "confidence"):
             message = f"{path} was not written: the exported graph answers differently from PyTorch ("
             raise BundleError(message + "; ".join(map(str, agreements)) + ")")
     return ExportReport(path, hashlib.sha256(data).hexdigest(), len(data), external, agreements)
 
 
-def _serialize(
-    graph: DeployedSegmentation, stored: WeightsFile | None, metadata: Mapping[str, str]
-) -> tuple[bytes, int]:
+def _serialize(graph: Graph, stored: WeightsFile | None, metadata: Mapping[str, str]) -> tuple[bytes, int]:
     """Return the ONNX file's content, and the bytes it refers to outside."""
     model = _trace(_merge_batch_norms(graph))
     external = store_initializers(model, stored)
@@ -159,7 +159,7 @@ class _Affine(nn.Module):
         return x * self.factor + self.summand
 
 
-def _merge_batch_norms(graph: DeployedSegmentation) -> DeployedSegmentation:
+def _merge_batch_norms(graph: Graph) -> Graph:
     """Return a copy whose batch norms are two plain operators.
 
     The exporter would merge batch norms into the convolutions, whose weights then no longer fit float16;
@@ -175,7 +175,7 @@ def _merge_batch_norms(graph: DeployedSegmentation) -> DeployedSegmentation:
     return graph
 
 
-def _trace(graph: DeployedSegmentation) -> onnx.ModelProto:
+def _trace(graph: Graph) -> onnx.ModelProto:
     """Export through torch.export, then add the DCNv3 function.
 
     The function comes last: the exporter's optimiser would inline it, and the node be lost.
@@ -191,7 +191,7 @@ def _trace(graph: DeployedSegmentation) -> onnx.ModelProto:
             dynamo=True,
             opset_version=OPSET,
             input_names=[INPUT],
-            output_names=list(OUTPUTS),
+            output_names=list(graph.outputs),
             dynamic_shapes=(dimensions,),
             custom_translation_table={
                 torch.ops.internimage.dcnv3.default: _dcnv3_node,
@@ -264,7 +264,7 @@ def _dcnv3_node(  # noqa: PLR0913, PLR0917 - called with the operator's argument
     return getattr(_INTERNIMAGE, NAME)(value, offset, mask, **attributes)
 
 
-def _weights_digest(graph: DeployedSegmentation) -> str:
+def _weights_digest(graph: Graph) -> str:
     """Return the SHA-256 of names and values of all weights, so that a file tells what it was made from."""
     digest = hashlib.sha256()
     for name, tensor in graph.model.state_dict().items():

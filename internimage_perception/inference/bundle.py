@@ -6,6 +6,7 @@ my_model/
   weights.safetensors   fp16
   portable.onnx         the deployed graph: raw frames in, class ids and confidence out; its weights are
                         those of weights.safetensors, which it refers to
+  classes.txt           classification only: the classes' names, one per line
 ```
 """
 
@@ -17,15 +18,24 @@ from typing import TypeVar
 
 import yaml
 
-from internimage_perception.errors import BundleError
+from internimage_perception.errors import BundleError, ConfigError
 from internimage_perception.files import write_text
+from internimage_perception.inference.class_names import read_names
 from internimage_perception.inference.results import INVALID_ID
 from internimage_perception.resources import bundle_path, shipped_bundles
 
 MANIFEST = "model.yaml"
 WEIGHTS = "weights.safetensors"
 PORTABLE = "portable.onnx"
+CLASS_NAMES = "classes.txt"
 FORMAT = 1
+
+SEGMENTATION = "segmentation"
+CLASSIFICATION = "classification"
+_MADE_FOR = {
+    SEGMENTATION: "`replay`, `evaluate` and the nodes run it",
+    CLASSIFICATION: "`internimage-perception classify` runs it",
+}
 
 _T = TypeVar("_T")
 Size = tuple[int, int]
@@ -33,11 +43,14 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class ClassSpec:
-    """One class the model knows: id as the graph answers it, name, colour (r, g, b) for pictures."""
+    """One class the model knows: id as the graph answers it, name, colour (r, g, b) for pictures.
+
+    Nothing is painted in a classifier's colours, and its bundle does not keep them.
+    """
 
     id: int
     name: str
-    color: tuple[int, int, int]
+    color: tuple[int, int, int] = (0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +87,11 @@ class Bundle:
     Attributes:
         root: the folder.
         name: the model's name, as outputs and reports state it.
-        task: "segmentation" (detection and bev will follow).
+        task: "segmentation" or "classification" (detection and bev will follow).
         architecture: the network's configuration, as `models.create_model` takes it.
         classes: in the order of their ids.
         input: what the network sees.
-        output: resolution of the answer.
+        output: resolution of the answer; a classifier's has none.
         provenance: where the weights come from; free fields, always with `weights`.
         files: file name to its SHA-256.
     """
@@ -125,6 +138,12 @@ class Bundle:
             raise BundleError(f"bundle {self.root} has no {name} (files it lists: {have})")
         return path
 
+    def require_task(self, task: str) -> None:
+        """Raise BundleError, saying what this bundle is for, unless it is for `task`."""
+        if self.task != task:
+            made_for = f"; {_MADE_FOR[self.task]}" if self.task in _MADE_FOR else ""
+            raise BundleError(f"bundle {self.root} is for {self.task}, not for {task}{made_for}")
+
     def verify(self) -> None:
         """Compare every listed file with its checksum. Raises BundleError naming the first that differs."""
         for name, expected in self.files.items():
@@ -142,13 +161,17 @@ class Bundle:
 
     def to_dict(self) -> dict[str, object]:
         """Return the manifest as plain values, ready for YAML."""
+        names_apart = self.task == CLASSIFICATION
         size = self.output.size
+        output = {"output": {"size": size if isinstance(size, str) else list(size)}}
         return {
             "format": FORMAT,
             "name": self.name,
             "task": self.task,
             "architecture": dict(self.architecture),
-            "classes": [{"id": c.id, "name": c.name, "color": list(c.color)} for c in self.classes],
+            "classes": CLASS_NAMES
+            if names_apart
+            else [{"id": c.id, "name": c.name, "color": list(c.color)} for c in self.classes],
             "input": {
                 "height": self.input.height,
                 "width": self.input.width,
@@ -156,13 +179,16 @@ class Bundle:
                 "mean": list(self.input.mean),
                 "std": list(self.input.std),
             },
-            "output": {"size": size if isinstance(size, str) else list(size)},
+            **({} if names_apart else output),
             "provenance": dict(self.provenance),
             "files": dict(self.files),
         }
 
     def write_manifest(self) -> None:
-        """Write `model.yaml` into the bundle's folder, with the checksums of `files` as given."""
+        """Write `model.yaml` into the bundle's folder, with the checksums of `files` as given.
+
+        A classifier's names must lie there already, as `class_names.write_names` writes them.
+        """
         write_text(self.root / MANIFEST, yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True))
 
 
@@ -209,14 +235,18 @@ class _Reader:
         for name in files:
             if Path(str(name)).name != name:
                 raise self.fail("files", f"lists {name!r}; a bundle's files lie directly in its folder")
+        task = self.text("task", self.content)
+        names_apart = task == CLASSIFICATION
+        if names_apart and "output" in self.content:
+            raise self.fail("output", f"has no meaning for {task}; leave it out")
         return Bundle(
             root=root,
             name=self.text("name", self.content),
-            task=self.text("task", self.content),
+            task=task,
             architecture=self.mapping("architecture", self.content),
-            classes=self.classes(),
+            classes=self.class_names(root, files) if names_apart else self.classes(),
             input=self.input(),
-            output=self.output(),
+            output=OutputSpec() if names_apart else self.output(),
             provenance=self.mapping("provenance", self.content),
             files={str(name): str(digest) for name, digest in files.items()},
         )
@@ -264,6 +294,19 @@ class _Reader:
         if len(found) > INVALID_ID:
             raise self.fail("classes", f"lists {len(found)}; at most {INVALID_ID} fit into a mono8 mask")
         return tuple(found)
+
+    def class_names(self, root: Path, files: Mapping[str, object]) -> tuple[ClassSpec, ...]:
+        value = self.content.get("classes")
+        if value != CLASS_NAMES or CLASS_NAMES not in files:
+            raise self.fail("classes", f"is to say {CLASS_NAMES}, a file with its checksum in `files`")
+        path = root / CLASS_NAMES
+        if not path.is_file():
+            raise BundleError(f"bundle {root} has no {CLASS_NAMES}, where the names of its classes are")
+        try:
+            names = read_names(path)
+        except ConfigError as error:
+            raise BundleError(str(error)) from error
+        return tuple(ClassSpec(index, name) for index, name in enumerate(names))
 
     def input(self) -> InputSpec:
         fields = self.mapping("input", self.content)

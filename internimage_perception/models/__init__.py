@@ -3,7 +3,7 @@
 from internimage_perception.models.checkpoints import load_checkpoint, load_weights, save_checkpoint
 from internimage_perception.models.classifier import Classifier
 from internimage_perception.models.config import ClassifierConfig, InternImageConfig, SegmentorConfig
-from internimage_perception.models.deployed import DeployedClassification, DeployedSegmentation
+from internimage_perception.models.deployed import DeployedClassification, DeployedSegmentation, deploy_model
 from internimage_perception.models.internimage import InternImage
 from internimage_perception.models.registry import create_model, load_config, model_names
 from internimage_perception.models.segmentor import Segmentor
@@ -19,6 +19,7 @@ __all__ = [
     "Segmentor",
     "SegmentorConfig",
     "create_model",
+    "deploy_model",
     "load_checkpoint",
     "load_config",
     "load_large_model",

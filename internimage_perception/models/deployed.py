@@ -1,7 +1,8 @@
-"""The deployed graphs: raw frames in, class ids and confidence out, in every backend the same."""
+"""The deployed graphs: raw frames in, class ids with their confidence out, in every backend the same."""
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -12,6 +13,8 @@ from internimage_perception.models.layers import resize
 from internimage_perception.models.segmentor import Segmentor
 
 INVALID_ID = 255
+RANKS = 5
+"""Classes that a classification answers with, as far as it has that many."""
 
 
 class DeployedGraph(nn.Module):
@@ -28,10 +31,14 @@ class DeployedGraph(nn.Module):
         std: per channel in RGB order, on the scale 0..255.
         channel_order: order of the frames' channels, "rgb" or "bgr"; the graph turns "bgr" round.
 
+    Attributes:
+        outputs: names of what `forward` returns.
+
     Raises:
         ConfigError: a value is none of these.
     """
 
+    outputs: ClassVar[tuple[str, str]]
     mean: torch.Tensor
     inverse_std: torch.Tensor
 
@@ -85,6 +92,7 @@ class DeployedSegmentation(DeployedGraph):
         ConfigError: a value is none of these, or the model has more classes than a mask can hold.
     """
 
+    outputs = ("class_ids", "confidence")
     model: Segmentor
 
     def __init__(
@@ -111,30 +119,71 @@ class DeployedSegmentation(DeployedGraph):
         """
         logits = self.model.low_logits(self.normalised(images))
         logits = resize(logits, self.output_size or images.shape[1:3])
-        ids, confidence = _decide(logits)
-        return ids.to(torch.uint8), confidence
+        best, ids = logits.max(dim=1)
+        # The largest softmax value, without computing the others.
+        probability = (logits - best[:, None]).exp().sum(dim=1).reciprocal()
+        return ids.to(torch.uint8), (probability * 255).round().to(torch.uint8)
 
 
 class DeployedClassification(DeployedGraph):
-    """Classification of whole frames; arguments and preprocessing as in `DeployedGraph`."""
+    """Classification of whole frames; arguments and preprocessing as in `DeployedGraph`.
 
+    A frame of the input's size passes the resize unchanged, so that a caller may prepare frames in a way of
+    its own.
+    """
+
+    outputs = ("class_ids", "probabilities")
     model: Classifier
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Map frames, uint8 (N, H, W, 3), to class ids, int32 (N,), and confidence, uint8 (N,).
+        """Map frames, uint8 (N, H, W, 3), to the best k classes and their softmax probabilities.
 
-        Confidence is the chosen class's softmax probability times 255, rounded.
+        Both are (N, k), the best first, int32 and float32; k is `RANKS`, or the number of classes if that
+        is smaller.
         """
-        ids, confidence = _decide(self.model(self.normalised(images)))
-        return ids.to(torch.int32), confidence
+        logits = self.logits(images)
+        best, ids = logits.topk(min(RANKS, logits.shape[1]), dim=1)
+        highest = best[:, :1]
+        total = (logits - highest).exp().sum(dim=1, keepdim=True)
+        return ids.to(torch.int32), (best - highest).exp() / total
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Map frames, uint8 (N, H, W, 3), to the logits of all classes, (N, C)."""
+        return self.model(self.normalised(images))
 
 
-def _decide(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the best of the classes (second axis), and its softmax probability times 255, rounded."""
-    best, ids = logits.max(dim=1)
-    # The largest softmax value, without computing the others.
-    probability = (logits - best[:, None]).exp().sum(dim=1).reciprocal()
-    return ids, (probability * 255).round().to(torch.uint8)
+def deploy_model(
+    model: Segmentor | Classifier,
+    *,
+    height: int,
+    width: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    channel_order: str = "rgb",
+    output_size: str | Sequence[int] = "model",
+) -> DeployedSegmentation | DeployedClassification:
+    """Return the deployed graph of a network; arguments as in `DeployedSegmentation`.
+
+    Raises ConfigError, also for an output size of a classifier, which answers no masks.
+    """
+    if isinstance(model, Segmentor):
+        return DeployedSegmentation(
+            model,
+            height=height,
+            width=width,
+            mean=mean,
+            std=std,
+            output_size=output_size,
+            channel_order=channel_order,
+        )
+    if output_size != "model":
+        message = (
+            f"a classifier answers no masks, so output size {output_size!r} has no meaning; leave it out"
+        )
+        raise ConfigError(message)
+    return DeployedClassification(
+        model, height=height, width=width, mean=mean, std=std, channel_order=channel_order
+    )
 
 
 def _resize_axis(x: torch.Tensor, dim: int, size: int) -> torch.Tensor:
