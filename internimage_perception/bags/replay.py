@@ -18,7 +18,7 @@ from internimage_perception.bags.state import ReplayState
 from internimage_perception.errors import BagError, PerceptionError
 from internimage_perception.geometry import Rig
 from internimage_perception.inference.backends import create_backend
-from internimage_perception.inference.bundle import Bundle
+from internimage_perception.inference.bundle import SEGMENTATION, Bundle
 from internimage_perception.inference.collector import CollectorConfig, RigCollector
 from internimage_perception.inference.lens import LensMasks
 from internimage_perception.inference.sources import CameraSource, absolute, camera_sources
@@ -91,6 +91,7 @@ class Replay:
         """
         options = self._options
         bundle = Bundle.load(options.bundle)
+        bundle.require_task(SEGMENTATION)
         rig = Rig.load(options.rig) if options.rig else None
         logged = read_set_log(options.set_log) if options.set_log else None
         with open_bags(options.bags) as reader:

@@ -17,7 +17,7 @@ from internimage_perception.errors import BundleError, ConfigError
 from internimage_perception.evaluation.truth import TruthFolder
 from internimage_perception.geometry import Rig
 from internimage_perception.inference.backends import create_backend
-from internimage_perception.inference.bundle import Bundle
+from internimage_perception.inference.bundle import SEGMENTATION, Bundle
 from internimage_perception.resources import share_path
 
 HONEST = (
@@ -93,6 +93,7 @@ def run(options: argparse.Namespace) -> int:
 def _model(path: Path) -> Bundle:
     """Return the bundle, once it is sure that it can be run and its classes are the street's."""
     bundle = Bundle.load(path)
+    bundle.require_task(SEGMENTATION)
     file = share_path("config/classes.yaml")
     names, wanted = ([spec.name for spec in classes] for classes in (bundle.classes, read_classes(file)))
     if names != wanted:

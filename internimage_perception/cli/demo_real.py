@@ -16,7 +16,7 @@ from internimage_perception.data.real_sets import RealSet, find_real_sets
 from internimage_perception.errors import PerceptionError
 from internimage_perception.files import write_text
 from internimage_perception.inference.backends import BACKENDS
-from internimage_perception.inference.bundle import Bundle
+from internimage_perception.inference.bundle import SEGMENTATION, Bundle
 
 _DEFAULT_FOLDER = Path("../shared/data")
 _MADE = ("sets", "index.html")
@@ -79,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
     out: Path = options.out
     sets = find_real_sets(options.folder, besides=out)
     bundle = Bundle.load(options.model)
+    bundle.require_task(SEGMENTATION)
     about = f"Model {bundle.name}: weights from {bundle.provenance.get('weights', 'an unknown source')}."
     print(about, flush=True)
     claim_folder(out, "demo-real", _MADE)

@@ -19,7 +19,7 @@ from internimage_perception.evaluation.report_html import render
 from internimage_perception.evaluation.truth import TruthFolder
 from internimage_perception.files import write_text
 from internimage_perception.inference.backends import BACKENDS
-from internimage_perception.inference.bundle import Bundle
+from internimage_perception.inference.bundle import SEGMENTATION, Bundle
 
 FORMAT = 1
 EXIT_GATE = 3
@@ -71,6 +71,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("--worst and --threads must be 0 or more")
     # Everything that can be refused is looked at before the work starts.
     bundle = Bundle.load(options.model)
+    bundle.require_task(SEGMENTATION)
     gate = Gate.load(options.gate, [spec.name for spec in bundle.classes]) if options.gate else None
     truth = TruthFolder.find(options.bags, options.truth)
     out: Path = options.out

@@ -38,6 +38,11 @@ class ImageFileHeader(NamedTuple):
     channels: int
 
 
+def is_jpeg_or_png(data: memoryview) -> bool:
+    """Return whether the bytes begin like a JPEG or PNG file."""
+    return data[: len(_JPEG_MAGIC)] == _JPEG_MAGIC or data[: len(_PNG_MAGIC)] == _PNG_MAGIC
+
+
 def read_header(data: memoryview) -> ImageFileHeader:
     """Return the header of a complete JPEG or PNG file.
 

@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 INVALID_ID = 255
 """Published where the lens sees nothing: outside the valid region, ego body."""
+RANKS = 5
+"""Classes that a classification graph answers with, as far as it has that many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,21 @@ class SemanticMask:
     confidence: npt.NDArray[np.uint8]
     image_width: int
     image_height: int
+
+
+@dataclass(frozen=True, slots=True)
+class RankedClass:
+    """One of the classes an image most probably shows.
+
+    Attributes:
+        id: of the bundle's classes.
+        name: the class's name.
+        probability: softmax over all classes, 0 to 1.
+    """
+
+    id: int
+    name: str
+    probability: float
 
 
 @dataclass(frozen=True, slots=True)

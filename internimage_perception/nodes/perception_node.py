@@ -12,7 +12,7 @@ from rclpy.utilities import ok, try_shutdown
 from internimage_perception.errors import ConfigError, PerceptionError
 from internimage_perception.geometry import CameraModel, Rig
 from internimage_perception.inference.backends import create_backend
-from internimage_perception.inference.bundle import Bundle
+from internimage_perception.inference.bundle import SEGMENTATION, Bundle
 from internimage_perception.inference.collector import RigCollector
 from internimage_perception.inference.lens import LensMasks
 from internimage_perception.inference.parameters import PerceptionParameters, Value
@@ -130,6 +130,7 @@ class PerceptionNode(LifecycleNode):
         rig = Rig.load(settings.rig) if settings.rig else None
         self._sources = camera_sources(rig, settings.image_topics)
         bundle = Bundle.load(settings.bundle)
+        bundle.require_task(SEGMENTATION)
         self._lenses = LensMasks(rig)
         backend = create_backend(settings.backend, bundle, threads=settings.threads or None)
         self._task = SegmentationTask(bundle, backend, self._lenses)

@@ -1,12 +1,22 @@
 """The one thing every backend can do: turn images into the deployed graph's outputs."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from internimage_perception.errors import BackendError
+from internimage_perception.inference.bundle import CLASSIFICATION, SEGMENTATION, Bundle
+
 Images = npt.NDArray[np.uint8]
-Outputs = dict[str, npt.NDArray[np.uint8]]
+# What type an output has depends on the task, see `Backend.run`.
+Outputs = dict[str, npt.NDArray[Any]]
+
+_OUTPUTS: Mapping[str, tuple[str, str]] = {
+    SEGMENTATION: ("class_ids", "confidence"),
+    CLASSIFICATION: ("class_ids", "probabilities"),
+}
 
 
 class Backend(Protocol):
@@ -23,7 +33,16 @@ class Backend(Protocol):
     def run(self, images: Images) -> Outputs:
         """Run on uint8 (N, H, W, 3) in the bundle's channel order.
 
-        Returns "class_ids" and "confidence", each uint8 (N, h, w) at the bundle's output size.
-        Raises BackendError.
+        Returns for segmentation "class_ids" and "confidence", each uint8 (N, h, w) at the bundle's output
+        size; for classification "class_ids", int32, and "probabilities", float32, each (N, k) with the best
+        of the k = min(`RANKS`, classes) first. Raises BackendError.
         """
         ...
+
+
+def output_names(bundle: Bundle) -> tuple[str, str]:
+    """Return the names of the graph's outputs. Raises BackendError for a task that no graph is known for."""
+    if bundle.task not in _OUTPUTS:
+        message = f"bundle {bundle.root} is for {bundle.task}; backends run {' and '.join(_OUTPUTS)}"
+        raise BackendError(message)
+    return _OUTPUTS[bundle.task]

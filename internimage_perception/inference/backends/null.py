@@ -3,11 +3,12 @@
 import numpy as np
 
 from internimage_perception.inference.backends.base import Images, Outputs
-from internimage_perception.inference.bundle import Bundle
+from internimage_perception.inference.bundle import CLASSIFICATION, Bundle
+from internimage_perception.inference.results import RANKS
 
 
 class NullBackend:
-    """Answers class 0 with confidence 0 for every pixel, at the bundle's output size."""
+    """Answers class 0 with confidence 0 for every pixel, or the first classes with probability 0."""
 
     name = "null"
     prefers_batch = False
@@ -18,6 +19,12 @@ class NullBackend:
     def run(self, images: Images) -> Outputs:
         """See `Backend.run`."""
         count, height, width, _ = images.shape
+        if self._bundle.task == CLASSIFICATION:
+            ranks = np.arange(min(RANKS, len(self._bundle.classes)), dtype=np.int32)
+            return {
+                "class_ids": np.tile(ranks, (count, 1)),
+                "probabilities": np.zeros((count, ranks.size), np.float32),
+            }
         size = self._bundle.output.resolve(self._bundle.input, height, width)
         return {
             "class_ids": np.zeros((count, *size), np.uint8),

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from internimage_perception.errors import BackendError, BundleError
-from internimage_perception.inference.backends.base import Images, Outputs
+from internimage_perception.inference.backends.base import Images, Outputs, output_names
 from internimage_perception.inference.bundle import PORTABLE, WEIGHTS, Bundle
 from internimage_perception.native_files import OPS_ENVIRONMENT, first_library
 
 if TYPE_CHECKING:
     import onnxruntime
 
-_OUTPUTS = ("class_ids", "confidence")
 _CUSTOM_OPERATORS = "libdcnv3_onnxruntime.so"
 
 _log = logging.getLogger(__name__)
@@ -39,7 +38,8 @@ class OnnxRuntimeBackend:
         providers: execution providers in order of preference, as ONNX Runtime names them.
 
     Raises:
-        BackendError: ONNX Runtime is not installed, lacks a provider, or refuses the model.
+        BackendError: ONNX Runtime is not installed, lacks a provider, or refuses the model, or the graph is
+            not one of the bundle's task.
     """
 
     def __init__(
@@ -71,21 +71,22 @@ class OnnxRuntimeBackend:
         device = self._session.get_providers()[0].removesuffix("ExecutionProvider").lower()
         self.name = f"onnxruntime-{device}"
         self.prefers_batch = device != "cpu"
+        self._outputs = output_names(bundle)
         outputs = {output.name for output in self._session.get_outputs()}
-        if not outputs.issuperset(_OUTPUTS) or len(self._session.get_inputs()) != 1:
-            message = f"{path} is no deployed segmentation graph: it answers {', '.join(sorted(outputs))}"
+        if not outputs.issuperset(self._outputs) or len(self._session.get_inputs()) != 1:
+            message = f"{path} is no deployed {bundle.task} graph: it answers {', '.join(sorted(outputs))}"
             raise BackendError(message)
         self._input = self._session.get_inputs()[0].name
 
     def run(self, images: Images) -> Outputs:
         """See `Backend.run`."""
         try:
-            answers = self._session.run(_OUTPUTS, {self._input: images})
+            answers = self._session.run(self._outputs, {self._input: images})
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
             shape = getattr(images, "shape", None)
             message = f"{self.name} failed on images {shape} {getattr(images, 'dtype', '')}: {error}"
             raise BackendError(message) from error
-        return dict(zip(_OUTPUTS, answers, strict=True))
+        return dict(zip(self._outputs, answers, strict=True))
 
 
 def _beside_weights(graph: Path) -> Path:

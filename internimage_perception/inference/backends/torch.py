@@ -4,14 +4,20 @@ import numpy as np
 
 from internimage_perception.errors import BackendError, PerceptionError
 from internimage_perception.inference.backends.base import Images, Outputs
-from internimage_perception.inference.bundle import WEIGHTS, Bundle
+from internimage_perception.inference.bundle import CLASSIFICATION, SEGMENTATION, WEIGHTS, Bundle
 
 try:
     import torch
 
     from internimage_perception.models.checkpoints import load_checkpoint, load_weights
-    from internimage_perception.models.deployed import DeployedSegmentation
-    from internimage_perception.models.registry import create_model
+    from internimage_perception.models.classifier import Classifier
+    from internimage_perception.models.config import ClassifierConfig, SegmentorConfig
+    from internimage_perception.models.deployed import (
+        DeployedClassification,
+        DeployedSegmentation,
+        deploy_model,
+    )
+    from internimage_perception.models.registry import load_config
     from internimage_perception.models.segmentor import Segmentor
 except ImportError as error:
     _missing: ImportError | None = error
@@ -63,23 +69,28 @@ class TorchBackend:
         frames = torch.from_numpy(np.require(images, requirements=["C", "W"]))
         try:
             with torch.inference_mode():
-                class_ids, confidence = self._graph(frames.to(self._device))
+                answers = self._graph(frames.to(self._device))
         except RuntimeError as error:
             message = f"{self.name} failed on images {images.shape}: {error}"
             raise BackendError(message) from error
-        return {"class_ids": class_ids.cpu().numpy(), "confidence": confidence.cpu().numpy()}
+        return {name: answer.cpu().numpy() for name, answer in zip(self._graph.outputs, answers, strict=True)}
 
 
-def _graph(bundle: Bundle) -> "DeployedSegmentation":
-    model = create_model(bundle.architecture)
-    if not isinstance(model, Segmentor):
-        message = "its architecture is a bare backbone"
+def _graph(bundle: Bundle) -> "DeployedSegmentation | DeployedClassification":
+    config = load_config(bundle.architecture)
+    model: Segmentor | Classifier
+    if isinstance(config, SegmentorConfig) and bundle.task == SEGMENTATION:
+        model = Segmentor(config)
+    elif isinstance(config, ClassifierConfig) and bundle.task == CLASSIFICATION:
+        model = Classifier(config)
+    else:
+        message = f"its architecture is not one for {bundle.task}"
         raise BackendError(message)
-    if model.config.num_classes != len(bundle.classes):
-        message = f"its architecture has {model.config.num_classes} classes, its list {len(bundle.classes)}"
+    if config.num_classes != len(bundle.classes):
+        message = f"its architecture has {config.num_classes} classes, its list {len(bundle.classes)}"
         raise BackendError(message)
     load_weights(model, load_checkpoint(bundle.file(WEIGHTS)))
-    return DeployedSegmentation(
+    return deploy_model(
         model.eval(),
         height=bundle.input.height,
         width=bundle.input.width,

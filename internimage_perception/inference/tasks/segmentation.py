@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from internimage_perception.errors import BundleError, PerceptionError
+from internimage_perception.errors import PerceptionError
 from internimage_perception.inference.backends import Backend
-from internimage_perception.inference.bundle import Bundle
+from internimage_perception.inference.bundle import SEGMENTATION, Bundle
 from internimage_perception.inference.frames import Frame, FrameSet
 from internimage_perception.inference.lens import LensMasks
 from internimage_perception.inference.results import SegmentationResult, SemanticMask
@@ -50,7 +50,7 @@ class SegmentationTask:
         BundleError: when the bundle is for another task.
     """
 
-    name = "segmentation"
+    name = SEGMENTATION
 
     def __init__(
         self,
@@ -59,9 +59,7 @@ class SegmentationTask:
         lenses: LensMasks | None = None,
         decoders: Executor | None = None,
     ) -> None:
-        if bundle.task != self.name:
-            message = f"bundle {bundle.root} is for {bundle.task}; {self.name} needs a bundle of its own"
-            raise BundleError(message)
+        bundle.require_task(self.name)
         self.bundle = bundle
         self.backend = backend
         self.lenses = lenses or LensMasks()
