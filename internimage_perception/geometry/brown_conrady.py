@@ -14,8 +14,9 @@ FARTHEST = 1e8
 _TOLERANCE = 1e-12
 _TINY = float(np.finfo(np.float64).tiny)
 _EPSILON = float(np.finfo(np.float64).eps)
-# Residual, relative to 1 + distorted radius, of a solved pixel.
+# Residuals, relative to 1 + distorted radius: of a solved pixel, and of one not worth another step.
 _ROUNDING = 1e-13
+_SETTLED = 1e-14
 
 
 def padded_coefficients(d: tuple[float, ...]) -> tuple[float, ...]:
@@ -100,29 +101,51 @@ class BrownConrady:
         return a, b, valid
 
     def _refine(self, a: Floats, b: Floats, m_x: Floats, m_y: Floats) -> tuple[Floats, Floats, Bools]:
-        """Solve the full distortion by damped Newton steps from the solution of its radial part.
+        """Solve the full distortion by Newton steps from the solution of its radial part.
 
-        The distortion is the gradient of a convex function on the valid disc, so that a shortened Newton
-        step always lowers the residual.
+        Almost all pixels need three of them. The distortion is the gradient of a convex function on the
+        valid disc, so that for the others a shortened step always lowers the residual.
         """
+        size = 1.0 + np.hypot(m_x, m_y)
+        x, y = a.copy(), b.copy()
+        for _ in range(3):
+            step_x, step_y = self._newton_step(x, y, *self._error(x, y, m_x, m_y))
+            x -= step_x
+            y -= step_y
+        solved: Bools = np.hypot(*self._error(x, y, m_x, m_y)) <= _SETTLED * size
+        solved &= np.hypot(x, y) <= self.limit
+        rest = np.flatnonzero(~solved)
+        if rest.size:
+            x[rest], y[rest], solved[rest] = self._damped(a[rest], b[rest], m_x[rest], m_y[rest])
+        return x, y, solved
+
+    def _error(self, a: Floats, b: Floats, m_x: Floats, m_y: Floats) -> tuple[Floats, Floats]:
+        """Return by how much the distorted point (a, b) misses (m_x, m_y)."""
+        error_x, error_y = self.distort(a, b)
+        error_x -= m_x
+        error_y -= m_y
+        return error_x, error_y
+
+    def _damped(self, a: Floats, b: Floats, m_x: Floats, m_y: Floats) -> tuple[Floats, Floats, Bools]:
+        """Solve what plain Newton steps did not, by steps that are shortened until they help."""
         # Next to the rim the profile flattens: Newton's method climbs there safely from inside, not along it.
         inside = np.minimum(1.0, 0.999 * self.limit / np.maximum(np.hypot(a, b), _TINY))
         # Rows: a, b, m_x, m_y. Columns leave the work once half of them are solved.
         work, index = np.stack((a * inside, b * inside, m_x, m_y)), np.arange(a.size)
         size = 1.0 + np.hypot(m_x, m_y)
-        error = np.stack(self.distort(*work[:2])) - work[2:]
+        error = np.stack(self._error(*work))
         residual = np.hypot(*error)
         solved = np.zeros(a.size, np.bool_)
         damping = np.ones_like(a)
         for _ in range(60):
-            step = self._newton_step(*work[:2], *error)
+            step = np.stack(self._newton_step(*work[:2], *error))
             step *= damping * np.minimum(1.0, 0.2 * self.limit / np.maximum(np.hypot(*step), _TINY))
             trial = work[:2] - step
             radius = np.hypot(*trial)
             # A lost column (NaN) must not keep the others from being held inside.
             if not radius.max(initial=0.0) <= self.limit:
                 trial *= np.minimum(1.0, self.limit / radius)
-            trial_error = np.stack(self.distort(*trial)) - work[2:]
+            trial_error = np.stack(self._error(*trial, *work[2:]))
             trial_residual = np.hypot(*trial_error)
             better = trial_residual < residual
             np.copyto(work[:2], trial, where=better)
@@ -143,7 +166,7 @@ class BrownConrady:
         a[index], b[index], solved[index] = *work[:2], residual <= _ROUNDING * size
         return a, b, solved
 
-    def _newton_step(self, a: Floats, b: Floats, m_x: Floats, m_y: Floats) -> Floats:
+    def _newton_step(self, a: Floats, b: Floats, m_x: Floats, m_y: Floats) -> tuple[Floats, Floats]:
         """Return the inverse of the distortion's Jacobian at (a, b) times (m_x, m_y)."""
         squared = a * a + b * b
         ratio = self._curve.ratio(squared)
@@ -154,7 +177,7 @@ class BrownConrady:
         xy = bend * a * b + 2.0 * p1 * a + 2.0 * p2 * b
         yy = ratio + bend * b * b + 6.0 * p1 * b + 2.0 * p2 * a
         determinant = xx * yy - xy * xy
-        return np.stack((yy * m_x - xy * m_y, xx * m_y - xy * m_x)) / determinant
+        return (yy * m_x - xy * m_y) / determinant, (xx * m_y - xy * m_x) / determinant
 
 
 def _numerator(d: tuple[float, ...]) -> tuple[float, ...]:

@@ -1,7 +1,7 @@
 """Radial profiles of lenses: where they fold back, and their inverse to machine precision."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 _KNOTS = 2049
+_STARTS = 4096
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -39,6 +40,7 @@ class RadialCurve:
     ) -> None:
         self.limit = limit
         self._odd = odd
+        self._far = tangent_knots
         self._numerator = _trimmed(numerator)
         self._denominator = _trimmed(denominator)
         self._slope_numerator = _trimmed(slope_numerator(numerator, denominator, odd=odd))
@@ -49,6 +51,43 @@ class RadialCurve:
         # A slope of almost zero lets rounding disorder neighbours; the lookup needs them ascending.
         self._values = np.maximum.accumulate(self.value(self._knots))
         self.end_value = float(self._values[-1])
+
+    @cached_property
+    def _starts(self) -> tuple[Floats, Floats]:
+        """Where `inverse` starts for values at equal steps of `_place`, and the differences to the next."""
+        place = np.square(1.0 - np.linspace(0.0, 1.0, _STARTS + 1))
+        if self._far:
+            end = 1.0 / (1.0 + self.end_value)
+            values = 1.0 / (end + (1.0 - end) * place) - 1.0
+        else:
+            values = self.end_value * (1.0 - place)
+        starts = np.interp(values, self._values, self._knots)
+        return starts[:-1], np.diff(starts)
+
+    def _place(self, values: Floats) -> Floats:
+        """Return 0 to 1 for 0 to `end_value`, such that s grows almost evenly with it, even at a fold."""
+        if self._far:
+            end = 1.0 / (1.0 + self.end_value)
+            place = 1.0 / (1.0 + values)
+            place -= end
+            place /= 1.0 - end
+        else:
+            place = (self.end_value - values) / self.end_value
+        np.sqrt(place, out=place)
+        return np.subtract(1.0, place, out=place)
+
+    def _guess(self, values: Floats) -> Floats:
+        """Return s near the solution of f(s) = values; a table without a search."""
+        starts, steps = self._starts
+        guess = self._place(values)
+        guess *= _STARTS
+        # NaN has no whole number; any will do, for the solution stays NaN.
+        index = np.fmax(guess, 0.0).astype(np.intp)
+        np.minimum(index, _STARTS - 1, out=index)
+        guess -= index
+        guess *= steps[index]
+        guess += starts[index]
+        return guess
 
     def ratio(self, t: Floats) -> Floats:
         """Return f(s) / s."""
@@ -73,25 +112,23 @@ class RadialCurve:
     def inverse(self, values: Floats) -> Floats:
         """Return s with f(s) = values, one-dimensional, for values in [0, end_value]; others are clipped.
 
-        Newton's method from a table. Where two steps do not settle (next to a fold), bisection between the
-        table's neighbours takes over, so that every value converges. NaN stays NaN.
+        Newton's method from a table. Where two steps do not settle (next to a fold), bisection between
+        neighbouring knots takes over, so that every value converges. NaN stays NaN.
         """
         values = np.minimum(np.maximum(values, 0.0), self.end_value)
-        upper = np.searchsorted(self._values, values).clip(1, _KNOTS - 1)
-        low, high = self._knots[upper - 1], self._knots[upper]
-        bottom = self._values[upper - 1]
+        if self._numerator == self._denominator == (1.0,):
+            return values
+        result = self._guess(values)
         with np.errstate(divide="ignore", invalid="ignore"):
-            result: Floats = (values - bottom) / (self._values[upper] - bottom)
-            result *= high - low
-            result += low
             self._newton(result, values)
             step = self._newton(result, values)
             # The error left after a Newton step is of the order of the step squared.
             settled = np.abs(step) <= 1e-9 * result
-            settled &= (result >= low) & (result <= high)
+            settled &= result <= self.limit
         rest = np.flatnonzero(~settled & (values > 0.0) & (values < self.end_value))
         if rest.size:
-            result[rest] = self._bracketed(values[rest], low[rest], high[rest])
+            upper = np.searchsorted(self._values, values[rest]).clip(1, _KNOTS - 1)
+            result[rest] = self._bracketed(values[rest], self._knots[upper - 1], self._knots[upper])
         result[values == self.end_value] = self.limit
         return result
 

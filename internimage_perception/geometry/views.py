@@ -1,6 +1,7 @@
 """Views of a lens without its distortion: cylinders and rows of pinholes, with the way back."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -39,12 +40,15 @@ class CylindricalCamera(CameraModel):
     def _project(self, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Bools]:
         level = np.hypot(x, z)
         azimuth = np.arctan2(x, z)
-        valid: Bools = np.arctan2(np.hypot(x, y), z) <= self.theta_max + 1e-12
         # Straight up and down, and straight behind, one direction has many pixels.
-        valid &= level + np.abs(y) >= CENTRE_RADIUS
-        valid &= level > 1e-9 * np.abs(y)
-        valid &= np.abs(azimuth) <= _BEHIND
-        valid &= level + np.abs(y) < np.inf
+        valid: Bools = np.abs(azimuth) <= _BEHIND
+        aside = np.abs(y)
+        valid &= level > 1e-9 * aside
+        aside += level
+        valid &= aside >= CENTRE_RADIUS
+        valid &= aside < np.inf
+        if self.theta_max < math.pi:
+            valid &= np.arctan2(np.hypot(x, y), z) <= self.theta_max + 1e-12
         y /= level
         return azimuth, y, valid
 
@@ -108,16 +112,17 @@ class TiledView:
         Where tiles overlap, each pixel comes from the tile whose axis is nearest. Column and row of the view
         for every pixel of the source, float32; -1 where no tile shows it.
         """
-        rays, valid = source.unproject(source.pixel_grid())
         columns, rows = np.full((2, source.height, source.width), -1.0, np.float32)
-        best = np.full((source.height, source.width), -2.0)
-        for tile in self.tiles:
-            turned = rays @ tile.source_from_tile
-            pixels, seen = tile.camera.project(turned)
-            seen &= valid & tile.camera.in_image(pixels) & (turned[..., 2] > best)
-            columns[seen] = pixels[seen, 0] + tile.x
-            rows[seen] = pixels[seen, 1]
-            best[seen] = turned[seen, 2]
+        for band, pixels in _bands(source):
+            rays, valid = source.unproject(pixels)
+            best = np.full(valid.shape, -2.0)
+            for tile in self.tiles:
+                turned = rays @ tile.source_from_tile
+                found, seen = tile.camera.project(turned)
+                seen &= valid & tile.camera.in_image(found) & (turned[..., 2] > best)
+                np.copyto(columns[band], found[..., 0] + tile.x, where=seen, casting="same_kind")
+                np.copyto(rows[band], found[..., 1], where=seen, casting="same_kind")
+                np.copyto(best, turned[..., 2], where=seen)
         return columns, rows
 
 
@@ -186,20 +191,28 @@ def remap_tables(view: CameraModel, source: CameraModel, source_from_view: Float
         has no ray or the source sees none of it.
     """
     columns, rows = np.empty((2, view.height, view.width), np.float32)
-    u = np.arange(view.width, dtype=np.float64)
-    # Bands keep the rays in the cache; whole images of 2 Mpx would be written out and read back six times.
-    for first in range(0, view.height, _ROWS):
-        last = min(first + _ROWS, view.height)
-        grid = np.empty((last - first, view.width, 2))
-        grid[..., 0], grid[..., 1] = u, np.arange(first, last)[:, np.newaxis]
-        rays, valid = view.unproject(grid)
+    for band, wanted in _bands(view):
+        rays, valid = view.unproject(wanted)
         if source_from_view is not None:
             rays = rays @ source_from_view.T
         pixels, seen = source.project(rays)
         seen &= valid
-        columns[first:last] = np.where(seen, pixels[..., 0], -1.0)
-        rows[first:last] = np.where(seen, pixels[..., 1], -1.0)
+        columns[band] = np.where(seen, pixels[..., 0], -1.0)
+        rows[band] = np.where(seen, pixels[..., 1], -1.0)
     return columns, rows
+
+
+def _bands(camera: CameraModel) -> Iterator[tuple[slice, Floats]]:
+    """Yield rows of a camera's image, and their pixels (rows, width, 2), a band at a time.
+
+    Bands keep the rays in the cache; those of 2 Mpx would be written out and read back six times.
+    """
+    u = np.arange(camera.width, dtype=np.float64)
+    for first in range(0, camera.height, _ROWS):
+        band = slice(first, min(first + _ROWS, camera.height))
+        pixels = np.empty((band.stop - first, camera.width, 2))
+        pixels[..., 0], pixels[..., 1] = u, np.arange(first, band.stop)[:, np.newaxis]
+        yield band, pixels
 
 
 def _turned(yaw_deg: float, pitch_deg: float) -> Floats:

@@ -53,3 +53,34 @@ def test_inverse_converges_next_to_a_fold_and_at_an_inflection() -> None:
         s = np.concatenate((np.linspace(0.0, curve.limit, 501), 1.0 - 10.0 ** -np.arange(1.0, 17.0)))
         values = curve.value(s)
         np.testing.assert_allclose(curve.value(curve.inverse(values)), values, rtol=0, atol=1e-15)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    odd=st.booleans(),
+    numerator=st.lists(st.floats(-2.0, 2.0), max_size=4),
+    denominator=st.lists(st.floats(-1.0, 2.0), max_size=3),
+    end=st.floats(1e-3, 3.2),
+)
+def test_inverse_of_any_curve(
+    odd: bool, numerator: list[float], denominator: list[float], end: float
+) -> None:
+    """Values come back to rounding everywhere, s itself wherever the curve is not flat."""
+    n, d = (1.0, *numerator), (1.0, *denominator)
+    limit = fold_limit(n, d, end, odd=odd)
+    curve = RadialCurve(n, d, limit, odd=odd)
+    s = limit * np.concatenate((np.linspace(0.0, 1.0, 999), 10.0 ** -np.arange(1.0, 300.0, 20.0)))
+    values = curve.value(s)
+    back = curve.inverse(values)
+    assert (back >= 0.0).all() and (back <= limit).all()
+    np.testing.assert_allclose(curve.value(back), values, rtol=1e-14, atol=1e-15 * curve.end_value)
+    steep = curve.slope(s * s if odd else s) > 0.1 * values / s.clip(1e-290)
+    np.testing.assert_allclose(back[steep], s[steep], rtol=2e-14)
+
+
+@pytest.mark.parametrize("numerator", [(1.0,), (1.0, 0.5), (1.0, 0.0, 1.0), (1.0, 0.1, 0.0, 2.0)])
+def test_inverse_far_out(numerator: tuple[float, ...]) -> None:
+    """Tangents of angles up to 90 degrees: values reach 1e56."""
+    curve = RadialCurve(numerator, (1.0,), 1e8, tangent_knots=True)
+    s = np.concatenate((10.0 ** np.linspace(-300.0, 8.0, 2000), np.linspace(0.0, 40.0, 1000)))
+    np.testing.assert_allclose(curve.inverse(curve.value(s)), s, rtol=1e-13)
