@@ -50,8 +50,8 @@ def run(options: argparse.Namespace) -> int:
         if not 32 <= getattr(options, side) <= 16384:
             raise ConfigError(f"--{side} is {getattr(options, side)}; it must be 32 to 16384 pixels")
     if options.overwrite:
-        _check_replaceable(options.out)
-    output = OutputSpec(_output_size(options.output_size))
+        check_replaceable(options.out)
+    output = OutputSpec(parse_output_size(options.output_size))
     classes = read_classes(options.classes or share_path("config/classes.yaml"))
     try:
         from internimage_perception.deploy import create_bundle  # noqa: PLC0415 - needs torch
@@ -83,8 +83,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_replaceable(folder: Path) -> None:
-    """Refuse to replace anything but a bundle and its files."""
+def check_replaceable(folder: Path) -> None:
+    """Raise BundleError where `folder` holds anything but a bundle and its files."""
     if not folder.exists():
         return
     own = {MANIFEST, *Bundle.load(folder, verify=False).files}
@@ -94,7 +94,8 @@ def _check_replaceable(folder: Path) -> None:
         )
 
 
-def _output_size(text: str) -> str | tuple[int, int]:
+def parse_output_size(text: str) -> str | tuple[int, int]:
+    """Return "model", "input" or (rows, columns). Raises ConfigError for other texts."""
     if text in ("model", "input"):
         return text
     match = re.fullmatch(r"(\d+)x(\d+)", text.lower())

@@ -16,6 +16,7 @@ _COMMANDS = {
     "inspect": "say what a bag, a model bundle or a rig file holds",
     "convert-camera": "fit another camera model to the lenses of a rig or calibration file",
     "bundle": "make a model bundle from an architecture and weights",
+    "convert-checkpoint": "recognise official weights and make a model bundle of them",
     "models": "list the networks: parameters, multiply-adds, published scores, licences",
     "scene": "record a drive along a generated street, with the truth beside it",
     "demo": "drive along a generated street with four fisheyes: record, segment, compare with the truth",

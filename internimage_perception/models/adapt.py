@@ -1,5 +1,6 @@
 """Weights of one network fitted to a relative of it: fewer sampling points, fewer classes."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def read_class_map(path: str | Path) -> list[int]:
         message = f"the class map {path} is empty; it needs one index per class, one per line"
         raise ConfigError(message)
     for number, line in enumerate(lines, 1):
-        if not line.strip().isdecimal():
+        if not re.fullmatch(r"[0-9]{1,9}", line.strip()):
             message = f"the class map {path}, line {number}: {line!r} is no index; expected a number from 0"
             raise ConfigError(message)
     return [int(line) for line in lines]
