@@ -1,4 +1,4 @@
-"""`Sample`: a picture with everything that is known about it, as datasets give it and augmentations return it."""
+"""`Sample`: a picture with all that is known about it, as datasets give it and augmentations return it."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
