@@ -14,6 +14,7 @@ _COMMANDS = {
     "replay": "run a model over bags: masks, overlays, timings, report",
     "evaluate": "say how well bags with known truth are segmented; thresholds become an exit code",
     "inspect": "say what a bag, a model bundle or a rig file holds",
+    "classify": "say what photographs show, by a classification model",
     "convert-camera": "fit another camera model to the lenses of a rig or calibration file",
     "bundle": "make a model bundle from an architecture and weights",
     "convert-checkpoint": "recognise official weights and make a model bundle of them",
