@@ -6,6 +6,8 @@ each tensor is made once, in its final type and place, from pieces of a few mega
 """
 
 import io
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +67,8 @@ def load_large_model(
         The network in evaluation mode.
 
     Raises:
-        BundleError: a file is missing, damaged, of PyTorch's old format, or would run code; two files hold
-            the same tensor; the weights do not fit the network.
+        BundleError: a file is missing, damaged, compressed, of PyTorch's old format, or would run code; two
+            files hold the same tensor; the weights do not fit the network.
         ConfigError: the architecture is unknown.
     """
     places: dict[str, _Place] = {}
@@ -99,6 +101,7 @@ def _places(path: Path) -> dict[str, _Place]:
     if path.suffix == ".safetensors" and path.is_file():
         places = dict(_safetensors_places(path))
         return dict(zip(plain_keys(_without_values(places)), places.values(), strict=True))
+    _check_archive(path)
     # Without memory behind its tensors, PyTorch reads everything of a checkpoint but their values.
     with FakeTensorMode():
         state = load_checkpoint(path)
@@ -116,6 +119,27 @@ def _places(path: Path) -> dict[str, _Place]:
         offset = start + tensor.storage_offset() * tensor.element_size()
         places[key] = _Place(path, offset, tensor.dtype, tensor.shape)
     return places
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse a .pth whose bytes are not the values: packed anew by an archiver, or from a big-endian host.
+
+    What is no archive at all is left to PyTorch, whose complaints fit.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            orders = [
+                archive.open(entry).read(8) for entry in entries if entry.filename.endswith("/byteorder")
+            ]
+    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, zlib.error) as error:
+        message = f"{path} is damaged: {error}"
+        raise BundleError(message) from error
+    if b"big" in orders or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        message = f"{path} is compressed or big-endian; load it and save its tensors anew"
+        raise BundleError(message)
 
 
 def _without_values(places: Mapping[str, _Place]) -> dict[str, torch.Tensor]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -92,12 +93,25 @@ def test_files_that_cannot_be_streamed_say_why(tmp_path):
     torch.save(state | {name: torch.zeros(16, 64).T}, tmp_path / "turned.pth")
     with pytest.raises(BundleError, match=f"{name} is stored transposed"):
         load_large_model(LIKE_H, tmp_path / "turned.pth")
+    torch.save({"model": state, "optimizer": torch.zeros(10**6)}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+        zipfile.ZipFile(tmp_path / "big.pth", "w") as big,
+    ):
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry))
+            big.writestr(entry.filename, b"big" if "byteorder" in entry.filename else plain.read(entry))
+    for name in ("packed.pth", "big.pth"):
+        with pytest.raises(BundleError, match="compressed or big-endian"):
+            load_large_model(LIKE_H, tmp_path / name)
     with pytest.raises(BundleError, match="gone"):
         load_large_model(LIKE_H, tmp_path / "gone.safetensors")
 
 
 MEASURE = """
 import sys
+import zipfile
 from pathlib import Path
 import torch
 from internimage_perception.models import create_model, load_checkpoint, load_weights, save_checkpoint
