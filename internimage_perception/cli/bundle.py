@@ -3,18 +3,33 @@
 import argparse
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from internimage_perception.cli.classes import read_classes
 from internimage_perception.errors import BackendError, BundleError, ConfigError
-from internimage_perception.inference.bundle import MANIFEST, Bundle, InputSpec, OutputSpec, sha256_of
+from internimage_perception.inference.bundle import (
+    MANIFEST,
+    Bundle,
+    ClassSpec,
+    InputSpec,
+    OutputSpec,
+    sha256_of,
+)
+from internimage_perception.inference.class_names import read_names
 from internimage_perception.resources import share_path
+
+if TYPE_CHECKING:
+    from internimage_perception.models.config import Config
+
+_YAML = {".yaml", ".yml"}
+_SEGMENTATION_SIZE = (512, 1024)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument(
         "--architecture", required=True, metavar="NAME|YAML",
-        help="a name of config/models such as upernet_internimage_t, or a file like those",
+        help="a name of config/models, such as upernet_internimage_t or internimage_t_1k, or such a file",
     )  # fmt: skip
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the bundle")
     weights = parser.add_mutually_exclusive_group(required=True)
@@ -25,15 +40,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let a .pth file run code while it is read; only for sources you trust",
     )  # fmt: skip
     parser.add_argument(
-        "--classes", type=Path, metavar="YAML", help="names and colours (default: config/classes.yaml)"
-    )
-    parser.add_argument("--height", type=int, default=512, help="rows of the network's input (default 512)")
+        "--classes", type=Path, metavar="FILE",
+        help="YAML of names and colours, for a classifier also a text file of one name per line "
+        "(default: config/classes.yaml; numbers for a classifier)",
+    )  # fmt: skip
     parser.add_argument(
-        "--width", type=int, default=1024, help="columns of the network's input (default 1024)"
+        "--height", type=int, help="rows of the network's input (default 512; a classifier's as published)"
+    )
+    parser.add_argument(
+        "--width", type=int, help="columns of the network's input (default 1024; a classifier's as published)"
     )
     parser.add_argument(
         "--output-size", default="model", metavar="model|input|HxW",
-        help="size of the masks: the network's input, the image, or a fixed one (default model)",
+        help="size of the masks: the network's input, the image, or a fixed one (default model); classifiers "
+        "have none",
     )  # fmt: skip
     parser.add_argument(
         "--channel-order", default="rgb", choices=("rgb", "bgr"),
@@ -47,18 +67,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make the bundle; prints what it holds."""
     for side in ("height", "width"):
-        if not 32 <= getattr(options, side) <= 16384:
-            raise ConfigError(f"--{side} is {getattr(options, side)}; it must be 32 to 16384 pixels")
+        if (given := getattr(options, side)) is not None and not 32 <= given <= 16384:
+            raise ConfigError(f"--{side} is {given}; it must be 32 to 16384 pixels")
     if options.overwrite:
         check_replaceable(options.out)
     output = OutputSpec(parse_output_size(options.output_size))
-    classes = read_classes(options.classes or share_path("config/classes.yaml"))
+    classes = None if options.classes is None else _read_list(options.classes)
     try:
         from internimage_perception.deploy import create_bundle  # noqa: PLC0415 - needs torch
-        from internimage_perception.models import load_checkpoint  # noqa: PLC0415 - needs torch
+        from internimage_perception.models import (  # noqa: PLC0415 - needs torch
+            SegmentorConfig,
+            load_checkpoint,
+            load_config,
+        )
     except ImportError as error:
         message = f"{error.name} is missing; install it by `pip install 'internimage_perception[deploy]'`"
         raise BackendError(message) from error
+    config = load_config(options.architecture)
+    if classes is None:
+        classes = _default_classes(config)
+    elif isinstance(config, SegmentorConfig) and options.classes.suffix not in _YAML:
+        raise ConfigError(f"{options.classes} holds names only, masks need colours too; write YAML")
+    height, width = _default_size(options.architecture, config)
     weights, provenance = None, None
     if options.weights is not None:
         weights = load_checkpoint(options.weights, trust_pickle=options.trust_pickle)
@@ -69,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
         architecture=options.architecture,
         state_dict=weights,
         classes=classes,
-        input_spec=InputSpec(options.height, options.width, options.channel_order),
+        input_spec=InputSpec(options.height or height, options.width or width, options.channel_order),
         output_spec=output,
         name=options.name or options.out.resolve().name,
         provenance=provenance,
@@ -81,6 +111,33 @@ def run(options: argparse.Namespace) -> int:
     )
     print(f"see what it holds: internimage-perception inspect {bundle.root}")
     return 0
+
+
+def _read_list(path: Path) -> tuple[ClassSpec, ...]:
+    if path.suffix in _YAML:
+        return read_classes(path)
+    return tuple(ClassSpec(index, name) for index, name in enumerate(read_names(path)))
+
+
+def _default_classes(config: "Config") -> tuple[ClassSpec, ...]:
+    from internimage_perception.models.config import ClassifierConfig  # noqa: PLC0415 - needs torch
+
+    if isinstance(config, ClassifierConfig):
+        return tuple(ClassSpec(index, f"class_{index}") for index in range(config.num_classes))
+    return read_classes(share_path("config/classes.yaml"))
+
+
+def _default_size(architecture: str, config: "Config") -> tuple[int, int]:
+    """Return the height and width that such a network is made for."""
+    from internimage_perception.models.config import ClassifierConfig  # noqa: PLC0415 - needs torch
+    from internimage_perception.models.published import classifier_side  # noqa: PLC0415 - needs torch
+    from internimage_perception.models.registry import lineage  # noqa: PLC0415 - needs torch
+
+    if not isinstance(config, ClassifierConfig):
+        return _SEGMENTATION_SIZE
+    # The last name is that of the backbone.
+    side = classifier_side(lineage(architecture)[-1], config.num_classes)
+    return side, side
 
 
 def check_replaceable(folder: Path) -> None:

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from internimage_perception.inference.bundle import WEIGHTS, Bundle, sha256_of
+from internimage_perception.inference.bundle import CLASSIFICATION, WEIGHTS, Bundle, sha256_of
+from internimage_perception.inference.results import RANKS
 
 _LONGEST_HEADER = 100_000_000
+_LISTED = 20
+"""Classes of a classifier that are shown to people, the last one among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ class BundleDescription:
         """Return plain values, for JSON."""
         return {
             "path": self.path, "identity": self.identity, "intact": self.intact, **self.manifest,
-            "files": [asdict(item) for item in self.files], "parameters": dict(self.parameters),
+            "classes": _classes(self.bundle), "files": [asdict(item) for item in self.files],
+            "parameters": dict(self.parameters),
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -66,6 +70,13 @@ def _state(path: Path, name: str, digest: str) -> FileState:
     if not path.is_file():
         return FileState(name, 0, "missing")
     return FileState(name, path.stat().st_size, "intact" if sha256_of(path) == digest else "damaged")
+
+
+def _classes(bundle: Bundle) -> object:
+    """Return the classes as in the manifest, also where that only names a file of them."""
+    if bundle.task != CLASSIFICATION:
+        return bundle.to_dict()["classes"]
+    return [{"id": item.id, "name": item.name} for item in bundle.classes]
 
 
 def _parameters(path: Path) -> dict[str, int]:
@@ -92,13 +103,20 @@ def _lines(description: BundleDescription) -> Iterator[str]:
     shape = bundle.input
     yield f"  input   {shape.width}x{shape.height}, frames handed over as {shape.channel_order}"
     size = bundle.output.size
-    yield f"  output  {size}" if isinstance(size, str) else f"  output  {size[1]}x{size[0]}"
+    if bundle.task == CLASSIFICATION:
+        count = len(bundle.classes)
+        yield f"  output  the {min(RANKS, count)} most probable of {count} classes"
+    else:
+        yield f"  output  {size}" if isinstance(size, str) else f"  output  {size[1]}x{size[0]}"
     total = sum(description.parameters.values())
     kinds = ", ".join(description.parameters)
     yield f"  weights {total / 1e6:.2f} M parameters ({kinds})" if total else "  weights unreadable"
     for key, value in bundle.provenance.items():
         yield f"  {key} from {value}" if key == "weights" else f"  {key}: {value}"
-    yield f"  classes {', '.join(f'{item.id} {item.name}' for item in bundle.classes)}"
+    shown = [f"{item.id} {item.name}" for item in bundle.classes]
+    if bundle.task == CLASSIFICATION and len(shown) > _LISTED:
+        shown[_LISTED - 1 : -1] = ["..."]
+    yield f"  classes {', '.join(shown)}"
     for item in description.files:
         yield f"  file    {item.name}, {item.size} bytes, {item.state}"
     yield f"  architecture {json.dumps(dict(bundle.architecture))}"

@@ -69,6 +69,9 @@ _CLASSIFICATION = {
     "t": (83.5, 224), "s": (84.2, 224), "b": (84.9, 224), "l": (87.7, 384), "xl": (88.0, 384),
     "h": (89.6, 640), "g": (90.1, 512),
 }  # fmt: skip
+_IN1K_CLASSES = 1000
+_SMALLEST_SIDE = 224
+_PRETRAINING_SIDE = 384
 # Variant: mIoU with one scale, with several, side of the crop.
 _UPERNET_ADE20K = {
     "t": (47.9, 48.1, 512), "s": (50.1, 50.9, 512), "b": (50.8, 51.3, 512), "l": (53.9, 54.1, 640),
@@ -102,6 +105,17 @@ def publication(name: str) -> Publication:
     data = list(dict.fromkeys([*data, *(item for score in scores for item in score.trained_on)]))
     licence = _licence(kind, checkpoint, data) if kind or classes else _BACKBONE
     return Publication(tuple(scores), checkpoint, SOURCE if scores else "", licence)
+
+
+def classifier_side(name: str, classes: int) -> int:
+    """Return the side of the square images that the official classifier is made for.
+
+    With the 1000 classes of ImageNet-1k it is that of the published score, else that of the training on
+    larger data before, 384 at most; 224 for a name that nothing was published about.
+    """
+    kind, _, rest = name.partition("internimage_")
+    _, side = _CLASSIFICATION.get("" if kind else rest.partition("_")[0], (0.0, _SMALLEST_SIDE))
+    return side if classes == _IN1K_CLASSES else min(side, _PRETRAINING_SIDE)
 
 
 def _upernet_scores(variant: str) -> list[Score]:

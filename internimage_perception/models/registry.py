@@ -64,6 +64,20 @@ def create_model(
     return InternImage(config)
 
 
+def lineage(source: str | Path) -> list[str]:
+    """Return the name of an architecture and of those it goes back to by `base`, the nearest first.
+
+    A file's name is that without folder and ending. Raises ConfigError.
+    """
+    load_config(source)  # refuses a chain that is broken or has no end
+    names: list[str] = []
+    following: object = source
+    while isinstance(following, str | Path):
+        names.append(Path(following).stem)
+        following = _read(following).get("base")
+    return names
+
+
 def _resolve(source: str | Path | Mapping[str, object], depth: int) -> dict[str, object]:
     if depth > 8:
         message = "the chain of `base` entries does not end"
