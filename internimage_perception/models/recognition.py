@@ -1,5 +1,6 @@
 """Which network a file's weights belong to, from their names and shapes alone."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -179,17 +180,21 @@ def _registered(config: Config) -> tuple[str | None, dict[str, object]]:
     """Return the registered network that is most like it, with the fields in which they differ."""
     best: tuple[str | None, dict[str, object]] = (None, {})
     own = _essential(config)
-    for name in model_names():
-        known_config = load_config(name)
-        if type(known_config) is not type(config):
+    for name, registered in _registered_configs():
+        if type(registered) is not type(config):
             continue
-        known = _essential(known_config)
+        known = _essential(registered)
         differing = {key: value for key, value in own.items() if value != known[key]}
         if not set(differing) <= set(_ADJUSTABLE):
             continue
         if best[0] is None or len(differing) < len(best[1]):
             best = name, differing
     return best
+
+
+@functools.cache
+def _registered_configs() -> tuple[tuple[str, Config], ...]:
+    return tuple((name, load_config(name)) for name in model_names())
 
 
 def _essential(config: Config) -> dict[str, object]:
