@@ -3,12 +3,52 @@
 import difflib
 import math
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 
 import yaml
 
 from internimage_perception.errors import CalibrationError
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class NodeLoader(yaml.SafeLoader):
+    """YAML's safe loader, but for leaving nodes as they are.
+
+    PyYAML writes merged keys (`<<`) into the nodes that ask for them. Where aliases lead to one node twice,
+    its own keys and those merged earlier could no longer be told apart.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        """Return the mapping of a node."""
+        copy = yaml.MappingNode(node.tag, merged_pairs(node), node.start_mark, node.end_mark)
+        return dict(super().construct_mapping(copy, deep=deep))
+
+
+def merged_pairs(node: yaml.MappingNode) -> list[tuple[yaml.Node, yaml.Node]]:
+    """Return a mapping's keys and values, those of its merge keys first: of equal keys the last one counts.
+
+    Raises yaml.constructor.ConstructorError when something else than mappings is to be merged.
+    """
+    return _merged_pairs(node, ())
+
+
+def _merged_pairs(node: yaml.MappingNode, inside: tuple[yaml.Node, ...]) -> list[tuple[yaml.Node, yaml.Node]]:
+    merged: list[tuple[yaml.Node, yaml.Node]] = []
+    own = []
+    for key, value in node.value:
+        if key.tag != _MERGE:
+            own.append((key, value))
+            continue
+        parents = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        # The first of several parents counts.
+        for parent in reversed(parents):
+            if not isinstance(parent, yaml.MappingNode) or parent in inside or parent is node:
+                problem = "<< must name a mapping, or a list of them, that lies elsewhere"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            merged += _merged_pairs(parent, (*inside, node))
+    return merged + own
 
 
 class Section:
@@ -18,7 +58,7 @@ class Section:
     CalibrationError with a message such as `rig.yaml:7: camera 'front': camera.fx: ...`.
     """
 
-    def __init__(self, loader: yaml.SafeLoader, node: yaml.Node, file: Path, owner: str, prefix: str) -> None:
+    def __init__(self, loader: NodeLoader, node: yaml.Node, file: Path, owner: str, prefix: str) -> None:
         self._loader, self._node, self._file, self._owner, self._prefix = loader, node, file, owner, prefix
         self._nodes: dict[str, yaml.Node] = {}
         self._lines: dict[str, int] = {}
@@ -27,16 +67,15 @@ class Section:
         own: set[str] = set()
         for key_node, _ in node.value:
             name = str(key_node.value)
-            if name in own and name != "<<":
+            if name in own and key_node.tag != _MERGE:
                 self._lines[name] = key_node.start_mark.line + 1
                 raise self.error(name, "appears twice")
             own.add(name)
         try:
-            loader.flatten_mapping(node)
-        except yaml.YAMLError as error:
-            raise self.error("<<", str(error)) from error
-        # Merged keys come first, so that a mapping's own value wins.
-        for key_node, value_node in node.value:
+            pairs = merged_pairs(node)
+        except yaml.MarkedYAMLError as error:
+            raise self.error("", str(error.problem)) from error
+        for key_node, value_node in pairs:
             self._nodes[str(key_node.value)] = value_node
             self._lines[str(key_node.value)] = key_node.start_mark.line + 1
 
@@ -154,7 +193,7 @@ def read_section(file: Path) -> Section:
         message = f"{file}: is not UTF-8 text: {error.reason} at byte {error.start}"
         raise CalibrationError(message) from error
     try:
-        loader = yaml.SafeLoader(text)
+        loader = NodeLoader(text)
         node = loader.get_single_node()
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)

@@ -137,7 +137,8 @@ def test_corrupted_files(file: Path, text: str, part: float, removed: int, junk:
         (b"\0\0\0\0", "is not valid YAML: .*not allowed"),
         (b"\x1f\x8b\x08\0", "is compressed; unpack it"),
         (b"a: " + b"[" * 100_000, "any: is nested too deeply"),
-        (b"a: &a\n  <<: *a\n", "any: is nested too deeply"),
+        (b"a: &a\n  <<: *a\n", "any:2: << must name a mapping"),
+        (b"cam0:\n  <<: [3]\n", "any:2: << must name a mapping"),
         (b"K: " + b"9" * 400 + b"\n", "no calibration of a known format .YAML with the keys K"),
         (KALIBR.replace("255, 256]", "255, " + "9" * 400 + "]").encode(), "intrinsics: must be a finite"),
         (

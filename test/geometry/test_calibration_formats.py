@@ -116,6 +116,22 @@ def test_kalibr_chain(tmp_path: Path) -> None:
     assert list(cameras[1].poses) == ["cam0"]
 
 
+def test_cameras_that_share_their_lens_by_merging(tmp_path: Path) -> None:
+    block = (
+        "camera_model: pinhole, intrinsics: [9, 8, 4, 3], resolution: [8, 6], distortion_model: equidistant"
+    )
+    text = (
+        f"cam0: &a {{{block}, distortion_coeffs: [0.1, 0, 0, 0]}}\n"
+        "cam1: &b {<<: *a, intrinsics: [7, 7, 4, 3]}\n"
+        "cam2: {<<: *b, resolution: [10, 6]}\n"
+        "cam3: *b\n"
+    )
+    lenses = [item.camera for item in load(tmp_path, text).cameras.values()]
+    assert [(lens.fx, lens.width, lens.d[0]) for lens in lenses] == [
+        (9.0, 8, 0.1), (7.0, 8, 0.1), (7.0, 10, 0.1), (7.0, 8, 0.1)
+    ]  # fmt: skip
+
+
 def test_order_of_names_is_numerical(tmp_path: Path) -> None:
     block = "{camera_model: pinhole, intrinsics: [1, 1, 1, 1], resolution: [2, 2], distortion_model: none}"
     calibration = load(tmp_path, f"cam10: {block}\ncam2: {block}\n")

@@ -86,6 +86,23 @@ def test_merge_keys_share_a_lens(tmp_path: Path) -> None:
     assert rig.cameras["rear"].camera.fx == 70.0
 
 
+def test_aliases_lead_to_one_mapping_many_times(tmp_path: Path) -> None:
+    """A mapping that replaces merged keys is no mapping with keys twice, however often it is read."""
+    text = (
+        f"cameras:\n  front: &front\n    image_topic: /f\n    camera: &lens {LENS}\n"
+        "  left: &left\n    <<: *front\n    image_topic: /l\n    camera: &wide {<<: *lens, cx: 160}\n"
+        "  rear: {<<: [{image_topic: /r}, *left, *front]}\n"
+        "  right: {<<: *left, image_topic: /x, camera: {<<: *wide, cx: 161, fx: 71}}\n"
+        "  top: {image_topic: /t, camera: *wide}\n"
+    )
+    cameras = load(tmp_path, text).cameras
+    assert [camera.image_topic for camera in cameras.values()] == ["/f", "/l", "/r", "/x", "/t"]
+    assert [camera.camera.cx for camera in cameras.values()] == [158.0, 160.0, 160.0, 161.0, 160.0]
+    assert [camera.camera.fx for camera in cameras.values()] == [70.0, 70.0, 70.0, 71.0, 70.0]
+    with pytest.raises(CalibrationError, match=r"8: camera 'left': camera\.cx: appears twice"):
+        load(tmp_path, text.replace("cx: 160}", "cx: 160, cx: 160}"))
+
+
 def test_numbers_that_yaml_reads_as_text(tmp_path: Path) -> None:
     rig = load(tmp_path, COMPLETE.replace("fx: 70", "fx: 7e1").replace("[0.02, 0", "[2e-2, 0"))
     assert rig.cameras["front"].camera.fx == 70.0
@@ -194,7 +211,9 @@ def test_problems_name_file_line_camera_and_key(tmp_path: Path, problem: str) ->
         ("cameras: {}\n", "name at least one camera"),
         ("base_frame: base_link\n", "cameras: this key is missing"),
         ("cameras: [front]\n", "cameras: must be a mapping"),
-        ("cameras: &a\n  <<: *a\n", "cameras: is empty"),
+        ("cameras: &a\n  <<: *a\n", "1: cameras: << must name a mapping"),
+        ("cameras:\n  front:\n    <<: 3\n", "3: camera 'front': << must name a mapping"),
+        ("a: &a {x: 1}\ncameras:\n  <<: [*a, no]\n", "1: a: unknown key"),
         ("cameras: [\n", "2: is not valid YAML"),
     ],
 )

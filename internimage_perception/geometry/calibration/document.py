@@ -7,13 +7,13 @@ import yaml
 
 from internimage_perception.errors import CalibrationError
 from internimage_perception.geometry.calibration.xml_nodes import XmlError, compose_xml
-from internimage_perception.geometry.yaml_section import Section
+from internimage_perception.geometry.yaml_section import NodeLoader, Section, merged_pairs
 
 # Calibrations take kilobytes; a bag or a video given by mistake must not be read as a whole.
 _LARGEST = 1 << 24
 
 
-class OpenCvLoader(yaml.SafeLoader):
+class OpenCvLoader(NodeLoader):
     """YAML's safe loader, taught the tag of OpenCV's matrices."""
 
 
@@ -56,7 +56,7 @@ class Document:
         """Return the top-level mapping; `owner` begins every complaint. To be called once."""
         return Section(self._loader, self._node, self.file, owner, "")
 
-    def _compose(self, text: str) -> tuple[yaml.SafeLoader, yaml.Node]:
+    def _compose(self, text: str) -> tuple[OpenCvLoader, yaml.Node]:
         if self.kind == "XML":
             return OpenCvLoader(""), compose_xml(text)
         if self.kind == "JSON":
@@ -76,16 +76,8 @@ class Document:
 
 def keys_of(node: yaml.Node | None) -> dict[str, yaml.Node]:
     """Return the keys of a mapping node, merged ones (`<<`) included, and their nodes; else nothing."""
-    merged: dict[str, yaml.Node] = {}
-    own: dict[str, yaml.Node] = {}
-    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
-        if key.tag == "tag:yaml.org,2002:merge":
-            parents = value.value if isinstance(value, yaml.SequenceNode) else [value]
-            for parent in reversed(parents):
-                merged.update(keys_of(parent))
-        elif isinstance(key, yaml.ScalarNode):
-            own[key.value] = value
-    return merged | own
+    pairs = merged_pairs(node) if isinstance(node, yaml.MappingNode) else []
+    return {key.value: value for key, value in pairs if isinstance(key, yaml.ScalarNode)}
 
 
 def _text(file: Path) -> str:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import yaml
+
 from internimage_perception.errors import CalibrationError
 from internimage_perception.geometry.calibration import camodocal, echo, kalibr, opencv, ros, woodscape
 from internimage_perception.geometry.calibration.calibration import CalibratedCamera, Calibration, Wanted
@@ -35,6 +37,10 @@ def load_calibration(
         if form is None:
             raise CalibrationError(_unknown(document))
         cameras = form.read(document, wanted)
+    except yaml.constructor.ConstructorError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        message = f"{file}{line}: {error.problem}"
+        raise CalibrationError(message) from error
     except RecursionError as error:
         message = f"{file}: is nested too deeply"
         raise CalibrationError(message) from error
