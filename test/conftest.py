@@ -1,7 +1,9 @@
 """Fixtures every test may use."""
 
+import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import settings
@@ -35,6 +37,17 @@ internimage_perception.__path__ = [str(folder) for folder in _folders if folder.
 def golden() -> Path:
     """Folder of the numeric reference outputs that travel with the repository."""
     return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def recipe(golden: Path) -> ModuleType:
+    """Return the module that makes reference weights and inputs."""
+    spec = importlib.util.spec_from_file_location("golden_recipe", golden / "recipe.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

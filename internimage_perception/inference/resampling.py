@@ -1,9 +1,9 @@
 """Bicubic resizing with antialiasing, to the last bit as Pillow does it on 8-bit images.
 
 Classifiers were trained and evaluated on images resized that way; OpenCV has no such filter. Weights are
-Keys' cubic (a = -0.5), stretched by the factor of reduction, cut off at the image's border and normalised;
-as in Pillow they are whole multiples of 2^-22, columns are resized before rows, and the values between the
-two are rounded to bytes.
+Keys' cubic (a = -0.5), stretched by the factor of reduction, cut off at the image's border and normalised.
+As in Pillow they are whole multiples of 2^-22, and the values between the two passes are rounded to bytes.
+The pass along the rows comes first, but for tall images second, as in Pillow from version 13 on.
 
 Keys, *Cubic Convolution Interpolation for Digital Image Processing*, IEEE TASSP 1981.
 """
@@ -66,6 +66,18 @@ def resize_bicubic(
     Returns:
         uint8 (rows, columns, channels), in one piece.
     """
+    lost_rows, lost_columns = image.shape[0] - size[0], image.shape[1] - size[1]
+    if lost_rows > max(0, 2 * lost_columns):
+        turned = np.asarray(cv2.transpose(image), np.uint8).reshape(image.shape[1], image.shape[0], -1)
+        answer = _resize_rows_first(turned, size[::-1], columns, rows)
+        return np.ascontiguousarray(answer.transpose(1, 0, 2))
+    return _resize_rows_first(image, size, rows, columns)
+
+
+def _resize_rows_first(
+    image: Image, size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]
+) -> Image:
+    """Shorten each row, then each column."""
     channels = image.shape[2]
     starts, stops, weights = _filter(image.shape[0], size[0], *rows)
     first, last = int(starts[0]), int(stops[-1])

@@ -40,6 +40,16 @@ def normal(shape: tuple[int, ...], seed: int) -> npt.NDArray[np.float32]:
     return np.random.RandomState(seed).standard_normal(shape).astype(np.float32)
 
 
+def picture(height: int, width: int, seed: int) -> npt.NDArray[np.uint8]:
+    """Return an RGB image of patches, noise and white dots, (height, width, 3)."""
+    random = np.random.RandomState(seed)
+    patches = random.randint(0, 256, (height // 9 + 1, width // 9 + 1, 3))
+    total = patches.repeat(9, axis=0).repeat(9, axis=1)[:height, :width]
+    total = total + random.randint(-60, 61, (height, width, 3))
+    total[random.randint(0, 10, (height, width)) == 0] = 255
+    return np.clip(total, 0, 255).astype(np.uint8)
+
+
 def array(stored: Mapping[str, npt.NDArray[Any]], name: str) -> npt.NDArray[Any]:
     """Return an array of a reference file, whether it is stored or given by its seed."""
     if name in stored:

@@ -1,25 +1,12 @@
 """Networks whose weights are made from the names of their keys."""
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 
 from internimage_perception.models import create_model
-
-
-@pytest.fixture(scope="session")
-def recipe(golden: Path) -> ModuleType:
-    """Return the module that makes reference weights and inputs."""
-    spec = importlib.util.spec_from_file_location("golden_recipe", golden / "recipe.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
