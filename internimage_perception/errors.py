@@ -31,3 +31,10 @@ class ConfigError(PerceptionError):
 
 class BackendError(PerceptionError):
     """An inference backend is not installed or refuses the model."""
+
+
+class DatasetError(PerceptionError):
+    """A dataset's folder, picture or label is missing, damaged, or does not fit the others.
+
+    Raised while a single sample is read, it names the file: the others can still be used.
+    """

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from internimage_perception.data.datasets.label_map_file import load_label_map
 from internimage_perception.errors import PerceptionError
 from internimage_perception.geometry import RigCamera
 from internimage_perception.geometry.poses import invert, transform
@@ -15,7 +16,7 @@ Ids = npt.NDArray[np.uint8]
 IGNORED = 255
 ROAD = 0
 # CamVid's 11 classes and "unlabelled", in the order of its ids.
-_CAMVID = (8, 2, 4, 0, 1, 7, 6, 3, 11, 9, 10, IGNORED)
+_CAMVID = tuple(item.target for item in load_label_map("camvid11_to_dacon12").labels)
 CAMVID_CLASSES = tuple(sorted(item for item in _CAMVID if item != IGNORED))
 """Ids of the classes that CamVid labels; traffic light and background have no counterpart there."""
 
