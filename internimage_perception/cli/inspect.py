@@ -3,9 +3,9 @@
 import argparse
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
-import yaml
 
 from internimage_perception.bags.inspect import describe_bag
 from internimage_perception.cli.calibration_source import add_source_arguments, read_cameras
@@ -15,6 +15,7 @@ from internimage_perception.cli.draw_rig import draw_rig
 from internimage_perception.errors import PerceptionError
 from internimage_perception.files import write_bytes
 from internimage_perception.geometry import Rig
+from internimage_perception.geometry.calibration import Document, is_rig
 from internimage_perception.inference.bundle import MANIFEST
 from internimage_perception.resources import bundle_path, shipped_bundles
 
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the description; returns 1 when a bundle's files are not what its manifest says."""
     if options.path == Path(_OPS) and not options.path.exists():
         return _inspect_ops(options)
-    kind, path = recognize(options.path)
+    kind, path, document = recognize(options.path)
     if kind == "bag":
         bag = describe_bag(path)
         return _show(options, kind, bag.to_dict(), str(bag))
@@ -52,10 +53,7 @@ def run(options: argparse.Namespace) -> int:
         bundle = describe_bundle(path)
         _show(options, kind, bundle.to_dict(), str(bundle))
         return 0 if bundle.intact else 1
-    if kind == "rig":
-        rig, file_format = Rig.load(path), kind
-    else:
-        rig, file_format = read_cameras(path, options)
+    rig, file_format = read_cameras(document or path, options)
     described = describe_rig(path, rig, file_format)
     if options.picture is not None:
         _draw(rig, options.picture)
@@ -81,11 +79,22 @@ def _inspect_ops(options: argparse.Namespace) -> int:
     return _show(options, _OPS, report.to_dict(), str(report))
 
 
-def recognize(path: Path) -> tuple[str, Path]:
-    """Return "bag", "bundle", "rig" or "calibration", and the path to open.
+class Recognized(NamedTuple):
+    """What a path leads to.
 
-    Raises PerceptionError for anything else.
+    Attributes:
+        kind: "bag", "bundle", "rig" or "calibration".
+        path: to open.
+        document: of a rig or calibration: the file, parsed.
     """
+
+    kind: str
+    path: Path
+    document: Document | None = None
+
+
+def recognize(path: Path) -> Recognized:
+    """Tell what a path leads to. Raises PerceptionError when it is nothing that `inspect` knows."""
     path = bundle_path(path)
     if not path.exists():
         shipped = ", ".join(shipped_bundles()) or "none"
@@ -96,35 +105,24 @@ def recognize(path: Path) -> tuple[str, Path]:
         except OSError as error:
             raise PerceptionError(f"cannot look into {path}: {error.strerror}") from error
         if MANIFEST in names:
-            return "bundle", path
+            return Recognized("bundle", path)
         if _BAG_METADATA in names or any(Path(name).suffix in _BAG_SUFFIXES for name in names):
-            return "bag", path
+            return Recognized("bag", path)
         raise PerceptionError(f"{path} holds neither {MANIFEST} nor a bag; give {_EXPECTED}")
     if path.suffix in _BAG_SUFFIXES:
-        return "bag", path
-    if path.suffix in (".yaml", ".yml"):
-        return _recognize_yaml(path)
-    if path.suffix in (".json", ".xml"):
-        return "calibration", path
+        return Recognized("bag", path)
+    if path.suffix in (".yaml", ".yml", ".json", ".xml"):
+        return _recognize_document(Document(path))
     raise PerceptionError(f"{path} is not known; give {_EXPECTED}")
 
 
-def _recognize_yaml(path: Path) -> tuple[str, Path]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError:
-        # OpenCV's YAML has its own directive and tags; the readers say what is wrong, and in which line.
-        return ("calibration" if path.read_bytes().startswith(b"%YAML:") else "rig"), path
-    except (OSError, UnicodeDecodeError):
-        return "rig", path
-    keys = set(content) if isinstance(content, dict) else set()
+def _recognize_document(document: Document) -> Recognized:
+    path, keys = document.file, document.outline.keys()
     if "rosbag2_bagfile_information" in keys:
-        return "bag", path.parent
+        return Recognized("bag", path.parent)
     if path.name == MANIFEST and {"architecture", "classes"} & keys:
-        return "bundle", path.parent
-    if "cameras" in keys:
-        return "rig", path
-    return "calibration", path
+        return Recognized("bundle", path.parent)
+    return Recognized("rig" if is_rig(document) else "calibration", path, document)
 
 
 def _show(options: argparse.Namespace, kind: str, values: dict[str, object], text: str) -> int:

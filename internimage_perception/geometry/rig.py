@@ -11,6 +11,7 @@ import numpy.typing as npt
 from internimage_perception.errors import CalibrationError
 from internimage_perception.geometry.rig_camera import RigCamera, shared_topic
 from internimage_perception.geometry.rig_file import read_rig, write_rig
+from internimage_perception.geometry.yaml_section import Section, read_section
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,12 @@ class Rig:
     @classmethod
     def load(cls, path: str | Path) -> "Rig":
         """Read a rig file, see docs/camera_models.md. Raises CalibrationError naming file, line and key."""
-        base_frame, cameras = read_rig(Path(path))
+        return cls.from_section(read_section(Path(path)))
+
+    @classmethod
+    def from_section(cls, top: Section) -> "Rig":
+        """Read a rig file that was parsed already. Raises CalibrationError as `load` does."""
+        base_frame, cameras = read_rig(top)
         return cls(cameras, base_frame)
 
     def save(self, path: str | Path) -> None:

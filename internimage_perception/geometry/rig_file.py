@@ -13,7 +13,7 @@ from internimage_perception.geometry import poses
 from internimage_perception.geometry.camera import CameraModel, CameraParameterError, theta_max_entry
 from internimage_perception.geometry.camera_registry import camera_from_dict, camera_keys
 from internimage_perception.geometry.rig_camera import RigCamera, RigCameraError, shared_topic
-from internimage_perception.geometry.yaml_section import Section, read_section
+from internimage_perception.geometry.yaml_section import Section
 
 _ROTATIONS = ("rotation", "rpy_deg", "matrix")
 # cv2 draws with 32-bit coordinates that carry 4 fractional bits.
@@ -21,16 +21,15 @@ _SUBPIXEL_BITS = 4
 _FARTHEST_PIXEL = 1e6
 
 
-def read_rig(file: Path) -> tuple[str, dict[str, RigCamera]]:
-    """Return the base frame and the cameras, in the file's order. Raises CalibrationError."""
-    top = read_section(file)
+def read_rig(top: Section) -> tuple[str, dict[str, RigCamera]]:
+    """Return the base frame and the cameras of a file, in its order. Raises CalibrationError."""
     top.restrict("base_frame", "cameras")
     base_frame = top.text("base_frame", "base_link")
     entries = top.section("cameras")
     sections = {name: entries.section(name, f"camera {name!r}") for name in entries}
     if not sections:
         raise top.error("cameras", "is empty; name at least one camera")
-    cameras = {name: _camera(name, section, file) for name, section in sections.items()}
+    cameras = {name: _camera(name, section) for name, section in sections.items()}
     if (shared := shared_topic(cameras.values())) is not None:
         name, key, message = shared
         raise sections[name].error(key, message)
@@ -65,14 +64,14 @@ def write_rig(file: Path, base_frame: str, cameras: dict[str, RigCamera]) -> Non
     write_text(file, yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=110))
 
 
-def _camera(name: str, section: Section, file: Path) -> RigCamera:
+def _camera(name: str, section: Section) -> RigCamera:
     section.restrict(
         "image_topic", "info_topic", "frame_id", "camera", "base_from_camera", "ego_mask", "ego_polygons",
         "theta_max", "theta_max_deg",
     )  # fmt: skip
     camera = _lens(section.section("camera")) if "camera" in section else None
     pose = _pose(section.section("base_from_camera")) if "base_from_camera" in section else None
-    mask = _ego_mask(section, camera, file)
+    mask = _ego_mask(section, camera)
     try:
         return RigCamera(
             name=name,
@@ -141,10 +140,10 @@ def _pose(section: Section) -> npt.NDArray[np.float64]:
     return pose if section.flag("optical", default=True) else pose @ poses.BODY_FROM_OPTICAL
 
 
-def _ego_mask(section: Section, camera: CameraModel | None, file: Path) -> npt.NDArray[np.bool_] | None:
+def _ego_mask(section: Section, camera: CameraModel | None) -> npt.NDArray[np.bool_] | None:
     mask = None
     if "ego_mask" in section:
-        mask = _read_mask(section, file.parent / section.text("ego_mask"))
+        mask = _read_mask(section, section.file.parent / section.text("ego_mask"))
     if "ego_polygons" in section:
         if camera is None:
             raise section.error("ego_polygons", "needs the camera block, which tells the image's size")

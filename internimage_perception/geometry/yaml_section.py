@@ -79,6 +79,11 @@ class Section:
             self._nodes[str(key_node.value)] = value_node
             self._lines[str(key_node.value)] = key_node.start_mark.line + 1
 
+    @property
+    def file(self) -> Path:
+        """The file that the section is part of."""
+        return self._file
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._nodes)
 

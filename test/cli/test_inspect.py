@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from internimage_perception.cli.inspect import recognize
 from internimage_perception.cli.main import main
@@ -141,11 +142,11 @@ def test_weights_of_any_bytes_are_survived(tiny_bundle, tmp_path, content, capsy
 
 
 def test_everything_is_recognised(rig_file, bag, tiny_bundle):
-    assert recognize(rig_file) == ("rig", rig_file)
-    assert recognize(bag) == recognize(bag / "metadata.yaml") == ("bag", bag)
+    assert recognize(rig_file)[:2] == ("rig", rig_file)
+    assert recognize(bag) == recognize(bag / "metadata.yaml") == ("bag", bag, None)
     mcap = next(bag.glob("*.mcap"))
-    assert recognize(mcap) == ("bag", mcap)
-    assert recognize(tiny_bundle) == recognize(tiny_bundle / MANIFEST) == ("bundle", tiny_bundle)
+    assert recognize(mcap) == ("bag", mcap, None)
+    assert recognize(tiny_bundle) == recognize(tiny_bundle / MANIFEST) == ("bundle", tiny_bundle, None)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +225,30 @@ def test_a_calibration_of_another_tool(tmp_path, capsys):
     path.write_text(OPENCV.replace("100\n", "-3\n"))
     code, said = inspect(capsys, path, "--source-model", "fisheye")
     assert code == 1 and "image_height" in said.err
+
+
+def test_calibrations_that_group_their_cameras_are_no_rigs(tmp_path, capsys):
+    lens = "{K: [60, 0, 9, 0, 60, 9, 0, 0, 1], D: [0, 0, 0, 0, 0], width: 20, height: 20}"
+    path = tmp_path / "all.yaml"
+    path.write_text(f"cameras:\n  front: {lens}\n  rear: {lens}\n")
+    code, said = inspect(capsys, path, "--json")
+    values = json.loads(said.out)
+    assert (code, values["kind"], len(values["cameras"])) == (0, "calibration", 2)
+    path.write_text("cameras: {front: {image_topik: /front}}")
+    code, said = inspect(capsys, path)
+    assert code == 1 and "did you mean 'image_topic'" in said.err
+
+
+def test_files_are_parsed_once(rig_file, tmp_path, capsys, monkeypatch):
+    calls = []
+    compose = yaml.SafeLoader.get_single_node
+    monkeypatch.setattr(yaml.SafeLoader, "get_single_node", lambda self: calls.append(1) or compose(self))
+    path = tmp_path / "front.yaml"
+    path.write_text(OPENCV)
+    for words in ([rig_file], [path, "--source-model", "fisheye"]):
+        calls.clear()
+        assert inspect(capsys, *words)[0] == 0
+        assert len(calls) == 1
 
 
 def test_the_picture_shows_rings_masks_and_places(rig_file, tmp_path, capsys):

@@ -2,6 +2,14 @@
 
 from internimage_perception.geometry.calibration.as_rig import calibration_as_rig
 from internimage_perception.geometry.calibration.calibration import CalibratedCamera, Calibration
-from internimage_perception.geometry.calibration.load import load_calibration
+from internimage_perception.geometry.calibration.document import Document
+from internimage_perception.geometry.calibration.load import is_rig, load_calibration
 
-__all__ = ["CalibratedCamera", "Calibration", "calibration_as_rig", "load_calibration"]
+__all__ = [
+    "CalibratedCamera",
+    "Calibration",
+    "Document",
+    "calibration_as_rig",
+    "is_rig",
+    "load_calibration",
+]

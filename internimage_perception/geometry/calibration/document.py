@@ -25,7 +25,7 @@ OpenCvLoader.add_constructor("tag:yaml.org,2002:opencv-matrix", _mapping)
 
 
 class Document:
-    """The top-level mapping of a calibration file before anything is known about its meaning.
+    """The top-level mapping of a calibration or rig file before anything is known about its meaning.
 
     Attributes:
         file: the file.
@@ -33,8 +33,7 @@ class Document:
         outline: the top-level keys and the nodes of their values.
 
     Raises:
-        CalibrationError: not readable, not text, not valid, or empty.
-        RecursionError: nested too deeply.
+        CalibrationError: not readable, not text, not valid, nested too deeply, or empty.
     """
 
     def __init__(self, file: Path) -> None:
@@ -44,13 +43,16 @@ class Document:
         self.kind = {"{": "JSON", "<": "XML"}.get(start, "YAML")
         try:
             self._loader, self._node = self._compose(text)
+            self.outline = keys_of(self._node)
         except (yaml.YAMLError, XmlError) as error:
             mark = getattr(error, "problem_mark", None)
             line = f":{mark.line + 1}" if mark else ""
             reason = getattr(error, "problem", None) or " ".join(str(error).split())
             message = f"{file}{line}: is not valid {self.kind}: {reason}"
             raise CalibrationError(message) from error
-        self.outline = keys_of(self._node)
+        except RecursionError as error:
+            message = f"{file}: is nested too deeply"
+            raise CalibrationError(message) from error
 
     def section(self, owner: str) -> Section:
         """Return the top-level mapping; `owner` begins every complaint. To be called once."""

@@ -1,6 +1,7 @@
 """`load_calibration`: read a calibration file of another tool, whose format is told from its content."""
 
 from pathlib import Path
+from types import ModuleType
 
 import yaml
 
@@ -15,13 +16,13 @@ _FORMATS = (kalibr, woodscape, camodocal, ros, echo, opencv)
 
 
 def load_calibration(
-    path: str | Path, *, model: str | None = None, size: tuple[int, int] | None = None
+    source: str | Path | Document, *, model: str | None = None, size: tuple[int, int] | None = None
 ) -> Calibration:
     """Read a calibration file, see docs/camera_models.md for the formats.
 
     Args:
-        path: OpenCV YAML, XML or JSON; YAML of ROS's camera_calibration, of Kalibr or of KITTI-360; JSON of
-            WoodScape; a printed CameraInfo.
+        source: OpenCV YAML, XML or JSON; YAML of ROS's camera_calibration, of Kalibr or of KITTI-360; JSON of
+            WoodScape; a printed CameraInfo. A path, or a file parsed already.
         model: `fisheye`, `pinhole` or `mei`, for OpenCV files that do not say; refused where the file says
             otherwise.
         size: (width, height) of the images, for files without it; refused where the file says otherwise.
@@ -29,11 +30,11 @@ def load_calibration(
     Raises:
         CalibrationError: naming the file and, where they are known, line, format, camera and key.
     """
-    file = Path(path)
+    file = source.file if isinstance(source, Document) else Path(source)
     wanted = Wanted(stem=file.stem, model=_model(model), size=size)
     try:
-        document = Document(file)
-        form = next((form for form in _FORMATS if form.matches(document.outline)), None)
+        document = source if isinstance(source, Document) else Document(file)
+        form = _format_of(document)
         if form is None:
             raise CalibrationError(_unknown(document))
         cameras = form.read(document, wanted)
@@ -50,6 +51,22 @@ def load_calibration(
     for camera in cameras:
         _compare(camera, wanted, f"{file}: {form.NAME}: camera {camera.name!r}")
     return Calibration(form.NAME, {camera.name: camera for camera in cameras})
+
+
+def is_rig(document: Document) -> bool:
+    """Return whether a file is one of this package's rigs, be it a faulty one, and no calibration."""
+    if "cameras" not in document.outline:
+        return False
+    try:
+        # Others group their cameras under this key too; ours name topics.
+        cameras = keys_of(document.outline["cameras"]).values()
+        return any("image_topic" in keys_of(camera) for camera in cameras) or _format_of(document) is None
+    except (yaml.constructor.ConstructorError, RecursionError):
+        return True
+
+
+def _format_of(document: Document) -> ModuleType | None:
+    return next((form for form in _FORMATS if form.matches(document.outline)), None)
 
 
 def _model(name: str | None) -> str:
