@@ -1,5 +1,6 @@
 """The command convert-camera: reports, rig files to go on with, pictures, complaints."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -8,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from internimage_perception.cli import convert_camera
 from internimage_perception.cli.main import main
-from internimage_perception.geometry import Rig
+from internimage_perception.geometry import Rig, load_calibration
 
 ROOT = Path(__file__).resolve().parents[2]
 RIG = ROOT / "config" / "rigs" / "four_fisheye.yaml"
@@ -75,10 +77,38 @@ def test_a_calibration_becomes_a_rig(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert rig.base_frame == "cam0"
     assert rig.cameras["cam1"].image_topic == "/right/image"
     np.testing.assert_allclose(rig.cameras["cam1"].base_from_camera[:3, 3], (0.3, 0.0, 0.0), atol=1e-12)
-    kept = tmp_path / "kept.yaml"
-    assert main(["convert-camera", str(path), "--camera", "cam0", "--out", str(kept)]) == 0
-    (camera,) = Rig.load(kept).cameras.values()
-    assert camera.camera.to_dict() == report["cameras"]["cam0"]["from"]
+
+
+def test_without_a_model_the_lenses_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is fitted: the numbers are the file's, narrowed where asked for."""
+    monkeypatch.setattr(convert_camera, "convert_camera", lambda *_, **__: pytest.fail("a lens was fitted"))
+    path, out = tmp_path / "camchain.yaml", tmp_path / "rig.yaml"
+    path.write_text(KALIBR)
+    assert main(["convert-camera", str(path), "--out", str(out)]) == 0
+    assert "camera cam0: double_sphere, up to" in capsys.readouterr().out
+    lenses = {name: item.camera for name, item in load_calibration(path).cameras.items()}
+    assert {name: item.camera for name, item in Rig.load(out).cameras.items()} == lenses
+    words = ["--camera", "cam1", "--theta-max-deg", "95", "--out", str(out), "--json"]
+    assert main(["convert-camera", str(path), *words]) == 0
+    (report,) = json.loads(capsys.readouterr().out)["cameras"].values()
+    assert report["theta_max_deg"] == 95.0 and "rms_px" not in report
+    (camera,) = Rig.load(out).cameras.values()
+    assert camera.camera == dataclasses.replace(lenses["cam1"], theta_max=math.radians(95.0))
+    assert report["to"] == camera.camera.to_dict() != report["from"] == lenses["cam1"].to_dict()
+
+
+def test_cameras_without_a_lens_stay_in_the_rig(tmp_path: Path) -> None:
+    path, out = tmp_path / "rig.yaml", tmp_path / "out.yaml"
+    lens = "{model: ucm, xi: 1, width: 64, height: 48, fx: 30, fy: 30, cx: 31.5, cy: 23.5}"
+    path.write_text(
+        f"cameras: {{a: {{image_topic: /a, info_topic: /i}}, b: {{image_topic: /b, camera: {lens}}}}}"
+    )
+    assert main(["convert-camera", str(path), "--to", "equidistant", "--out", str(out)]) == 0
+    cameras = Rig.load(out).cameras
+    assert (cameras["a"].info_topic, cameras["a"].camera) == ("/i", None)
+    assert cameras["b"].camera.model == "equidistant"
 
 
 def test_a_narrow_fit_says_what_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,6 +127,8 @@ def test_a_narrow_fit_says_what_is_lost(capsys: pytest.CaptureFixture[str]) -> N
         ([str(ROOT / "no_such.yaml"), "--to", "mei"], "no_such.yaml"),
         ([str(ROOT / "setup.py"), "--to", "mei"], "setup.py"),
         ([str(RIG), "--to", "mei", "--source-size", "640"], "--source-size"),
+        ([str(RIG), "--picture", "p.png"], "name the new one by --to"),
+        ([str(RIG), "--theta-max-deg", "-3"], "camera 'front': theta_max"),
     ],
 )
 def test_complaints(words: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
