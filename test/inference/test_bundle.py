@@ -1,5 +1,6 @@
 """Bundles: written, read back, and refused with the field or file that is wrong."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import yaml
 from internimage_perception.errors import BackendError, BundleError, ConfigError
 from internimage_perception.inference.backends import create_backend
 from internimage_perception.inference.bundle import (
+    CLASS_NAMES,
     Bundle,
     ClassSpec,
     InputSpec,
     OutputSpec,
     sha256_of,
 )
+from internimage_perception.inference.class_names import read_names, write_names
 
 
 @pytest.fixture
@@ -121,3 +124,95 @@ def test_unknown_backend_and_auto_that_finds_none(bundle: Bundle) -> None:
         create_backend("magic", bundle)
     with pytest.raises(BackendError, match=r"onnxruntime: .*portable\.onnx.*torch: "):
         create_backend("auto", bundle)
+
+
+def classifier(root: Path, names: list[str]) -> Bundle:
+    root.mkdir()
+    write_names(root / CLASS_NAMES, names)
+    made = Bundle(
+        root=root,
+        name="photographs",
+        task="classification",
+        architecture={"channels": 8},
+        classes=tuple(ClassSpec(index, name) for index, name in enumerate(names)),
+        input=InputSpec(224, 224),
+        output=OutputSpec(),
+        provenance={"weights": "test"},
+        files={CLASS_NAMES: sha256_of(root / CLASS_NAMES)},
+    )
+    made.write_manifest()
+    return made
+
+
+@pytest.mark.parametrize(("count", "seconds"), [(1000, 0.05), (21841, 0.3)])
+def test_a_classifier_with_many_classes_is_read_in_no_time(
+    tmp_path: Path, count: int, seconds: float
+) -> None:
+    """Names that YAML would mistake for something else; two classes of ImageNet share theirs."""
+    names = [f"tench, Tinca tinca {index}" for index in range(count - 6)]
+    made = classifier(
+        tmp_path / "bundle", [*names, "crane", "crane", "no", "1.0", "# hash", "n\u00e9v\u00e9: [x"]
+    )
+    times = []
+    for _ in range(5):
+        start = time.process_time()
+        found = Bundle.load(made.root)
+        times.append(time.process_time() - start)
+    assert found == made
+    assert found.identity() == made.identity()
+    assert min(times) < seconds
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (setting("classes", [{"id": 0, "name": "a", "color": [0, 0, 0]}]), ["classes", "classes.txt"]),
+        (setting("classes", "names.txt"), ["classes", "classes.txt"]),
+        (setting("files", {}), ["classes", "checksum in `files`"]),
+        (setting("output", {"size": "model"}), ["output", "no meaning for classification"]),
+        (setting("files", {"classes.txt": "0"}), ["classes.txt", "checksum"]),
+        (setting("task", "segmentation"), ["classes", "missing"]),
+    ],
+)
+def test_what_is_wrong_with_a_classifier_is_named(
+    tmp_path: Path, change: Callable[[dict], None], words: list[str]
+) -> None:
+    made = classifier(tmp_path / "bundle", ["a", "b"])
+    path = made.root / "model.yaml"
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(BundleError) as error:
+        Bundle.load(made.root)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_classifier_without_its_names_is_refused(tmp_path: Path) -> None:
+    made = classifier(tmp_path / "bundle", ["a", "b"])
+    (made.root / CLASS_NAMES).write_text("a\n\nb\n")
+    with pytest.raises(BundleError, match=r"classes\.txt has no name in line 2"):
+        Bundle.load(made.root)
+    (made.root / CLASS_NAMES).unlink()
+    with pytest.raises(BundleError, match=r"has no classes\.txt"):
+        Bundle.load(made.root)
+
+
+def test_names_of_other_systems_are_read(tmp_path: Path) -> None:
+    (tmp_path / "windows.txt").write_bytes(b"\xef\xbb\xbfa\r\n b, c \r\nd\r\n\r\n")
+    assert read_names(tmp_path / "windows.txt") == ("a", "b, c", "d")
+    for content, complaint in (
+        (b"", "holds no names"),
+        (b"\n\n", "holds no names"),
+        (b"\xff", "cannot be read"),
+    ):
+        (tmp_path / "bad.txt").write_bytes(content)
+        with pytest.raises(ConfigError, match=complaint):
+            read_names(tmp_path / "bad.txt")
+
+
+@pytest.mark.parametrize("name", ["", " a", "a ", "a\nb", "a\rb", "\ufeffa"])
+def test_names_that_no_line_can_hold_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="class 1 cannot be called"):
+        write_names(tmp_path / "names.txt", ["x", name])
+    assert not (tmp_path / "names.txt").exists()
