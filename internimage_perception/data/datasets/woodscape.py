@@ -12,13 +12,13 @@ from internimage_perception.data.sample import ObjectLabel
 from internimage_perception.errors import CalibrationError, ConfigError, DatasetError
 from internimage_perception.geometry import CameraModel, load_calibration
 
-# The archives hold a folder of their own name; some unpack them into another of that name.
-_PICTURES = ("rgb_images", "rgb_images/rgb_images")
-_LABELS = ("semantic_annotations/gtLabels", "semantic_annotations/semantic_annotations/gtLabels")
+# The archives hold a folder of their own name; some unpack them into another of that name: look inside first.
+_PICTURES = ("rgb_images/rgb_images", "rgb_images")
+_LABELS = ("semantic_annotations/semantic_annotations/gtLabels", "semantic_annotations/gtLabels")
 _LENSES = ("calibration", "calibration/calibration", "calibration_data/calibration", "calibration_data")
 _OBJECTS = {
-    "boxes": ("box_2d_annotations", "box_2d_annotations/box_2d_annotations"),
-    "instances": ("instance_annotations", "instance_annotations/instance_annotations"),
+    "boxes": ("box_2d_annotations/box_2d_annotations", "box_2d_annotations"),
+    "instances": ("instance_annotations/instance_annotations", "instance_annotations"),
 }
 _MAPS = {"boxes": "woodscape_boxes_to_dacon12", "instances": "woodscape_instances_to_dacon12"}
 
