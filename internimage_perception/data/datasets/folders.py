@@ -5,11 +5,11 @@ from typing import Literal
 
 from internimage_perception.data.datasets.dataset import Bytes, Entry, FileDataset, Size
 from internimage_perception.data.datasets.files import PICTURES, list_files, pair
-from internimage_perception.data.datasets.label_map_file import LabelMapLike, map_or_classes
+from internimage_perception.data.datasets.label_map_file import LabelMapLike, map_or_classes, read_yaml
 from internimage_perception.data.datasets.pictures import check_camera, read_labels, read_regions
 from internimage_perception.data.sample import Regions
-from internimage_perception.errors import ConfigError, DatasetError
-from internimage_perception.geometry import CameraModel, load_calibration
+from internimage_perception.errors import CalibrationError, ConfigError, DatasetError
+from internimage_perception.geometry import CameraModel, camera_from_dict, load_calibration
 
 
 class FolderPairs(FileDataset):
@@ -29,6 +29,8 @@ class FolderPairs(FileDataset):
         regions: folder of files that say why pixels have no label (see `read_regions`); none: not known.
             Pictures without a file have no regions.
         calibration: lens of all the pictures, in any format that `load_calibration` reads.
+        cameras: folder of YAML files with the lens of each picture, as `camera` of a rig file. Pictures
+            without a file have no lens known. Not with `calibration`.
 
     Raises:
         DatasetError: a folder is missing or empty; a picture without label or the reverse.
@@ -49,7 +51,10 @@ class FolderPairs(FileDataset):
         allow_unlabelled: bool = False,
         regions: Path | None = None,
         calibration: Path | None = None,
+        cameras: Path | None = None,
     ) -> None:
+        if calibration is not None and cameras is not None:
+            raise ConfigError("give calibration, one lens for all pictures, or cameras, one each, not both")
         pictures = list_files(images, PICTURES, "pictures", ending=image_ending)
         found: dict[str, Path] = {}
         if labels is not None:
@@ -60,8 +65,10 @@ class FolderPairs(FileDataset):
         super().__init__(f"pictures in {images}", entries, map_or_classes(label_map, classes))
         self._as_colors = form == "colors"
         self._region_files = {} if regions is None else list_files(regions, (".png",), "regions")
-        if stray := sorted({*self._region_files} - {*pairs}):
-            raise DatasetError(f"{self._region_files[stray[0]]} belongs to no picture in {images}")
+        self._camera_files = {} if cameras is None else list_files(cameras, (".yaml",), "cameras")
+        for files in (self._region_files, self._camera_files):
+            if stray := sorted({*files} - {*pairs}):
+                raise DatasetError(f"{files[stray[0]]} belongs to no picture in {images}")
         self._lens = None if calibration is None else _only_camera(calibration)
         self._calibration = calibration
 
@@ -70,7 +77,12 @@ class FolderPairs(FileDataset):
             return None
         return read_labels(entry.labels, self.label_map, size, colors=self._as_colors)
 
-    def _camera(self, entry: Entry, size: Size) -> CameraModel | None:  # noqa: ARG002 - one lens for all
+    def _camera(self, entry: Entry, size: Size) -> CameraModel | None:
+        if (file := self._camera_files.get(entry.name)) is not None:
+            try:
+                return check_camera(camera_from_dict(read_yaml(file, "a camera")), file, size)
+            except (ConfigError, CalibrationError) as error:
+                raise DatasetError(f"{file}: {error}") from error
         return None if self._lens is None else check_camera(self._lens, self._calibration, size)
 
     def _regions(self, entry: Entry, size: Size) -> Regions | None:

@@ -1,8 +1,9 @@
 """`LabelMap`: what the label ids of a published set mean in the classes one wants."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -43,6 +44,8 @@ class LabelMap:
         classes: names of the classes mapped to, in the order of their ids.
         labels: every label of the set, ids and names unique.
         unknown: what becomes of a label the map does not list: "error", or "ignore" like `IGNORED`.
+        ignored: how often this copy of the map, in this process, ignored which unlisted label: pixels by id
+            or colour, objects by name or number.
     """
 
     name: str
@@ -50,6 +53,7 @@ class LabelMap:
     classes: tuple[str, ...]
     labels: tuple[Label, ...]
     unknown: Unknown = "error"
+    ignored: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
 
     @classmethod
     def identity(cls, classes: Sequence[str]) -> "LabelMap":
@@ -83,24 +87,21 @@ class LabelMap:
 
     def target_of(self, name: str) -> int | None:
         """Return the class id of a label's name, `IGNORED`, or None for a name the map does not list."""
-        label = self._by_name.get(name)
-        if label is None:
-            return IGNORED if self.unknown == "ignore" else None
-        return label.target
+        return self._target(self._by_name.get(name), name)
 
     def target_of_id(self, number: int) -> int | None:
         """Return the class id of a label's number, `IGNORED`, or None for one the map does not list."""
-        label = self._by_id.get(number)
-        if label is None:
-            return IGNORED if self.unknown == "ignore" else None
-        return label.target
+        return self._target(self._by_id.get(number), number)
 
     def apply(self, ids: Bytes, where: object) -> Bytes:
         """Return the class ids of label ids, uint8 of any shape (height, width).
 
         Raises DatasetError naming `where` (a file), the id and its first pixel, for an id that is not listed.
         """
-        if self.unknown == "error" and not (known := self._known[ids]).all():
+        if not (known := self._known[ids]).all():
+            if self.unknown == "ignore":
+                self._count(ids[~known])
+                return self._targets[ids]
             row, column = np.argwhere(~known)[0].tolist()
             raise DatasetError(
                 f"{where} holds label id {ids[row, column]} (row {row}, column {column}; "
@@ -120,7 +121,9 @@ class LabelMap:
             raise ConfigError(f"label map {self.name} has no colours: use it for label pictures of ids")
         found = np.minimum(np.searchsorted(colors, keys), colors.size - 1)
         known = colors[found] == keys
-        if self.unknown == "error" and not known.all():
+        if self.unknown == "ignore":
+            self._count(keys[~known], "#{:06x}")
+        elif not known.all():
             row, column = np.argwhere(~known)[0].tolist()
             raise DatasetError(
                 f"{where} has the colour {image[row, column].tolist()} (row {row}, column {column}; "
@@ -138,6 +141,18 @@ class LabelMap:
             goal = "ignored" if item.target == IGNORED else f"{item.target} {self.classes[item.target]}"
             lines.append(f"  {item.id:>3} {item.name:<{width}} -> {goal}")
         return "\n".join(lines)
+
+    def _target(self, label: Label | None, given: object) -> int | None:
+        if label is not None:
+            return label.target
+        if self.unknown == "error":
+            return None
+        self.ignored[str(given)] += 1
+        return IGNORED
+
+    def _count(self, values: npt.NDArray[np.uint8] | npt.NDArray[np.uint32], form: str = "{}") -> None:
+        for value, count in zip(*np.unique(values, return_counts=True), strict=True):
+            self.ignored[form.format(int(value))] += int(count)
 
     @cached_property
     def _by_name(self) -> dict[str, Label]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from support.calibration_files import ROS
 from support.dataset_files import ids, picture, write
 
@@ -10,6 +11,7 @@ from internimage_perception.data.datasets.folders import FolderPairs
 from internimage_perception.data.datasets.pictures import regions_picture
 from internimage_perception.data.sample import Regions
 from internimage_perception.errors import ConfigError, DatasetError
+from internimage_perception.geometry import KannalaBrandtCamera
 
 
 def test_subfolders_endings_and_kinds_of_files(tmp_path: Path) -> None:
@@ -99,6 +101,26 @@ def test_regions_and_lens(tmp_path: Path) -> None:
     write(tmp_path / "r" / "9.png", regions_picture(regions))
     with pytest.raises(DatasetError, match=r"r/9\.png belongs to no picture"):
         FolderPairs(tmp_path / "x", regions=tmp_path / "r")
+
+
+def test_a_lens_for_each_picture(tmp_path: Path) -> None:
+    for index in range(4):
+        write(tmp_path / "x" / f"{index}.png", picture(index))
+    lens = KannalaBrandtCamera(width=8, height=6, fx=3.0, fy=3.1, cx=3.5, cy=2.5, d=(0.1, 0.0, 0.0, 0.0))
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "0.yaml").write_text(yaml.safe_dump(lens.to_dict()))
+    (tmp_path / "c" / "1.yaml").write_text(yaml.safe_dump(lens.resized(16, 12).to_dict()))
+    (tmp_path / "c" / "2.yaml").write_text("model: none")
+    dataset = FolderPairs(tmp_path / "x", cameras=tmp_path / "c")
+    assert dataset[0].camera == lens and dataset[3].camera is None
+    with pytest.raises(DatasetError, match=r"c/1\.yaml is a calibration for 16x12 pixels"):
+        dataset[1]
+    with pytest.raises(DatasetError, match=r"c/2\.yaml: unknown camera model 'none'"):
+        dataset[2]
+    with pytest.raises(
+        ConfigError, match="give calibration, one lens for all pictures, or cameras, one each"
+    ):
+        FolderPairs(tmp_path / "x", cameras=tmp_path / "c", calibration=tmp_path / "c" / "0.yaml")
 
 
 def test_classes_by_name_file_and_map(tmp_path: Path) -> None:

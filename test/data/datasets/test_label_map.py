@@ -83,6 +83,8 @@ def test_change_by_name_and_unknown_ids() -> None:
     )
     values = np.array([[27, 28, 33, 200]], np.uint8)
     assert changed.apply(values, "x").tolist() == [[255, 11, 10, 255]]
+    changed.apply(np.array([[200, 200, 77]], np.uint8), "x")
+    assert changed.ignored == {"200": 3, "77": 1}
     with pytest.raises(DatasetError, match=r"f\.png holds label id 200 \(row 0, column 3; 1 pixels"):
         load_label_map("cityscapes_to_dacon12").apply(values, Path("f.png"))
     with pytest.raises(ConfigError, match="no label 'lorry' to change; there are unlabeled"):
@@ -100,6 +102,7 @@ def test_colors() -> None:
         label_map.apply_colors(picture, "l.png")
     lenient = label_map.changed({}, "ignore")
     assert lenient.apply_colors(picture, "x").tolist() == [[0, 255, 255, 5]]
+    assert lenient.ignored == {"#400180": 1}
     with pytest.raises(ConfigError, match="has no colours"):
         load_label_map("dacon_255_to_12").apply_colors(picture, "x")
 
@@ -118,6 +121,7 @@ def test_names_and_numbers_of_objects() -> None:
     assert label_map.target_of_id(8) == 0 and label_map.target_of_id(99) is None
     lenient = label_map.changed({}, "ignore")
     assert lenient.target_of("dragon") == lenient.target_of_id(99) == IGNORED
+    assert lenient.ignored == {"dragon": 1, "99": 1} and not label_map.ignored
 
 
 def test_identity_keeps_ids_and_255() -> None:

@@ -1,6 +1,7 @@
 """Kinds and options: checked before anything is read, from YAML, mappings and calls alike."""
 
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,12 @@ from internimage_perception.data.datasets import (
     register_dataset,
     registry,
 )
+from internimage_perception.data.datasets.options import parameters
+from internimage_perception.data.datasets.registry import dataset_class
 from internimage_perception.data.sample import Sample
 from internimage_perception.errors import ConfigError, DatasetError
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -121,6 +126,25 @@ def test_every_kind_has_checked_options(kind: str) -> None:
         load_dataset(kind, no_such_option=1)
 
 
+def test_the_documentation_lists_every_option() -> None:
+    text = (ROOT / "docs" / "datasets.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]* \| ([^|]*) \|", text, re.MULTILINE))
+    assert set(registry._SHIPPED) <= set(rows)
+    for kind in registry._SHIPPED:
+        listed = {
+            item.split(":")[0] for item in re.findall("`([^`]*)`", re.sub(r"\([^)]*\)", "", rows[kind]))
+        }
+        known = set(parameters(dataset_class(kind)))
+        assert listed == known - {"label_map"}
+    examples = 0
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        for content in yaml.safe_load_all(block):
+            if kind := content.pop("kind", None):
+                assert set(content) <= set(parameters(dataset_class(kind)))
+                examples += 1
+    assert examples >= len(registry._SHIPPED)
+
+
 def test_a_missing_folder_says_what_is_there(tmp_path: Path) -> None:
     write(tmp_path / "images_large" / "0.png", picture())
     message = r"no folder .*images/train, where pictures should be \(.* holds images_large\)"
@@ -134,5 +158,11 @@ def test_opening_needs_neither_torch_nor_the_bag_library(pairs: Path) -> None:
         f"load_dataset('folders', images={str(pairs / 'images')!r})[0];"
         "print(sorted({'torch', 'rosbags', 'embreex'} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(ROOT)},
+    )
     assert done.stdout.strip() == "[]"
