@@ -65,6 +65,7 @@ class BagImages:
             places = truth or f"{whole}/truth, {whole.parent}/truth"
             raise DatasetError(f"{whole} has no truth: no folder classes in {places}; give `truth`")
         self._index = found if self._truth is None else self._labelled(found, self._truth)
+        self._names = [shot.name for shot in self._index.shots]
         self._regions: dict[str, Regions | None] = {}
         self._reader: BagReader | None = None
         self._process = 0
@@ -72,7 +73,7 @@ class BagImages:
     @property
     def names(self) -> Sequence[str]:
         """`Sample.name` of every sample."""
-        return [shot.name for shot in self._index.shots]
+        return self._names
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -72,11 +72,12 @@ class FileDataset:
         self.title = title
         self.label_map = label_map
         self._entries = tuple(entries)
+        self._names = [entry.name for entry in entries]
 
     @property
     def names(self) -> Sequence[str]:
         """`Sample.name` of every sample."""
-        return [entry.name for entry in self._entries]
+        return self._names
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -18,7 +18,10 @@ def check_folder(folder: Path, what: str) -> Path:
     missing = folder
     while not missing.parent.is_dir() and missing.parent != missing:
         missing = missing.parent
-    beside = sorted(path.name for path in missing.parent.iterdir() if path.name[0] != ".")[:8]
+    try:
+        beside = sorted(path.name for path in missing.parent.iterdir() if path.name[0] != ".")[:8]
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be read: {error.strerror or error}") from error
     found = f"{missing.parent} holds {', '.join(beside)}" if beside else f"{missing.parent} is empty"
     raise DatasetError(f"there is no folder {folder}, where {what} should be ({found})")
 
@@ -36,7 +39,7 @@ def list_files(folder: Path, suffixes: Sequence[str], what: str, *, ending: str 
     """Return files below a folder by their relative path without ending and suffix, in order of the paths.
 
     Args:
-        folder: searched with all its subfolders, links followed; hidden files and folders are left out.
+        folder: searched with all its subfolders, links followed, each once; hidden ones are left out.
         suffixes: such as (".png",); letters may be small or large.
         what: they are, for the complaint.
         ending: that names have before their suffix, such as "_leftImg8bit".
@@ -46,8 +49,14 @@ def list_files(folder: Path, suffixes: Sequence[str], what: str, *, ending: str 
     """
     check_folder(folder, what)
     found: dict[str, Path] = {}
+    entered: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if name[0] != ".")
+        # Links may lead in circles.
+        if (real := os.path.realpath(place)) in entered:
+            folders.clear()
+            continue
+        entered.add(real)
         for name in names:
             stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a third of the time, with many files
             if name[0] == "." or suffix.lower() not in suffixes or not stem.endswith(ending):

@@ -9,7 +9,7 @@ from internimage_perception.data.datasets.dataset import Entry, FileDataset, Siz
 from internimage_perception.data.datasets.files import check_folder, list_files, pair
 from internimage_perception.data.datasets.label_map_file import LabelMapLike, load_label_map
 from internimage_perception.data.datasets.pictures import check_camera, read_bytes
-from internimage_perception.errors import CalibrationError, DatasetError
+from internimage_perception.errors import CalibrationError, ConfigError, DatasetError
 from internimage_perception.geometry import CameraModel, PinholeCamera, load_calibration
 
 Camera = Literal["image_00", "image_01", "image_02", "image_03"]
@@ -35,6 +35,7 @@ class Kitti360(FileDataset):
 
     Raises:
         DatasetError: a folder is missing or empty; a label without its picture.
+        ConfigError: labels of a fisheye camera are asked for.
         CalibrationError: the calibration is there but cannot be used.
     """
 
@@ -51,7 +52,7 @@ class Kitti360(FileDataset):
         fisheye = camera in _FISHEYES
         with_labels = not fisheye if labelled is None else labelled
         if fisheye and with_labels:
-            raise DatasetError("KITTI-360 has no pixel labels of its fisheye cameras: leave out `labelled`")
+            raise ConfigError("KITTI-360 has no pixel labels of its fisheye cameras: leave out `labelled`")
         raw, drawn = root / "data_2d_raw", root / "data_2d_semantics" / "train"
         check_folder(raw, "the sequences of KITTI-360")
         pictures_of = f"{camera}/data_rgb" if fisheye else f"{camera}/data_rect"

@@ -34,6 +34,15 @@ def test_pictures_and_labels_in_one_folder(tmp_path: Path, image_ending: str, la
     assert (dataset[1].image == picture(1)).all() and (dataset[1].labels == 1).all()
 
 
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    write(tmp_path / "x" / "a" / "0.png", picture())
+    (tmp_path / "x" / "a" / "up").symlink_to(tmp_path / "x")
+    (tmp_path / "elsewhere").mkdir()
+    write(tmp_path / "elsewhere" / "1.png", picture())
+    (tmp_path / "x" / "more").symlink_to(tmp_path / "elsewhere")
+    assert list(FolderPairs(tmp_path / "x").names) == ["a/0", "more/1"]
+
+
 def test_labels_below_the_pictures(tmp_path: Path) -> None:
     write(tmp_path / "0.png", picture())
     write(tmp_path / "labels" / "0.png", ids([4]))

@@ -6,7 +6,7 @@ import pytest
 from support.dataset_files import HEIGHT, WIDTH, ids, picture, write
 
 from internimage_perception.data.datasets import load_dataset
-from internimage_perception.errors import CalibrationError, DatasetError
+from internimage_perception.errors import CalibrationError, ConfigError, DatasetError
 
 SEQUENCES = ("2013_05_28_drive_0000_sync", "2013_05_28_drive_0002_sync")
 PERSPECTIVE = f"""\
@@ -70,7 +70,7 @@ def test_fisheye_pictures_have_lens_and_no_labels(root: Path) -> None:
     sample = dataset[0]
     assert (sample.image == picture(10)).all() and sample.labels is None
     assert sample.camera.model == "mei" and sample.camera.xi == pytest.approx(2.213404750785489)
-    with pytest.raises(DatasetError, match="no pixel labels of its fisheye cameras"):
+    with pytest.raises(ConfigError, match="no pixel labels of its fisheye cameras"):
         load_dataset("kitti360", root=root, camera="image_02", labelled=True)
 
 
