@@ -13,13 +13,10 @@ from internimage_perception.inference.bundle import ClassSpec, InputSpec, Output
 from internimage_perception.models import ClassifierConfig, save_checkpoint
 from internimage_perception.models.adapt import read_class_map, select_classes
 from internimage_perception.models.checkpoint_files import StateDict, read_checkpoint
-from internimage_perception.models.published import publication
+from internimage_perception.models.published import classifier_side
 from internimage_perception.models.recognition import Recognition, fit_weights, recognise
 
 _SEGMENTATION_SIZE = (512, 1024)
-_SMALL_SIDE = 224
-_LARGEST_PRETRAINING_SIDE = 384
-"""Side of the images that official classifiers saw before they were trained for ImageNet-1k."""
 
 
 def convert(options: argparse.Namespace) -> None:
@@ -131,7 +128,5 @@ def _input_size(network: Recognition) -> tuple[int, int]:
     """Return the height and width that such networks are made for."""
     if network.task == "segmentation":
         return _SEGMENTATION_SIZE
-    scores = publication(f"internimage_{network.variant.lower()}_1k").scores
-    side = scores[0].size[0] if scores else _SMALL_SIDE
-    side = side if network.classes == 1000 else min(side, _LARGEST_PRETRAINING_SIDE)
+    side = classifier_side(f"internimage_{network.variant.lower()}", network.classes or 0)
     return side, side

@@ -149,6 +149,24 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], *, stric
     Raises:
         BundleError: with `strict`, listing missing, unexpected and misshaped keys.
     """
+    report, fitting = _compare(model, weights)
+    if strict and (report.missing or report.unexpected or report.misshaped):
+        hint = ""
+        if any(".conv_seg." in difference for difference in report.misshaped):
+            hint = "; the number of classes differs: build the model with the weights' num_classes"
+        message = f"the weights do not fit the model: {report}{hint}"
+        raise BundleError(message)
+    model.load_state_dict(fitting, strict=False)
+    return report
+
+
+def compare_weights(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> LoadReport:
+    """Return what `load_weights` would not match, by names and shapes; neither side needs values."""
+    return _compare(model, weights)[0]
+
+
+def _compare(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> tuple[LoadReport, StateDict]:
+    """Return what does not match, and what does, under the model's keys."""
     own = model.state_dict()
     state, ignored = _adapt(model, dict(weights), set(own))
     misshaped = {
@@ -162,15 +180,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], *, stric
         misshaped=tuple(misshaped.values()),
         ignored=tuple(ignored),
     )
-    if strict and (report.missing or report.unexpected or report.misshaped):
-        hint = ""
-        if any(".conv_seg." in key for key in misshaped):
-            hint = "; the number of classes differs: build the model with the weights' num_classes"
-        message = f"the weights do not fit the model: {report}{hint}"
-        raise BundleError(message)
-    fitting = {key: value for key, value in state.items() if key in own and key not in misshaped}
-    model.load_state_dict(fitting, strict=False)
-    return report
+    return report, {key: value for key, value in state.items() if key in own and key not in misshaped}
 
 
 def _adapt(model: nn.Module, state: StateDict, own: set[str]) -> tuple[StateDict, list[str]]:

@@ -10,7 +10,7 @@ import torch
 from internimage_perception.errors import BundleError
 from internimage_perception.models.backbone_shapes import Shape, describe_backbone, recognise_backbone
 from internimage_perception.models.checkpoint_files import StateDict
-from internimage_perception.models.checkpoints import LoadReport, load_weights
+from internimage_perception.models.checkpoints import LoadReport, compare_weights
 from internimage_perception.models.config import (
     ClassifierConfig,
     Config,
@@ -152,7 +152,7 @@ def fit_weights(recognition: Recognition, weights: Mapping[str, torch.Tensor]) -
         weights = {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
     with torch.device("meta"):
         model = create_model(recognition.config)
-    report = load_weights(model, {key: value.to("meta") for key, value in weights.items()}, strict=False)
+    report = compare_weights(model, weights)
     return FittedWeights(
         state={key: weights[key] for key in model.state_dict() if key in weights},
         report=LoadReport(report.missing, report.unexpected, report.misshaped, left + report.ignored),
