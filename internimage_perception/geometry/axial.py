@@ -10,6 +10,10 @@ import numpy as np
 from internimage_perception.geometry.camera import CENTRE_RADIUS, Bools, CameraModel, Floats
 
 _TOLERANCE = 1e-12
+_ROUNDING = 1e-15
+# Radius, in focal lengths, that stands for infinity: further out, divisors are so near 0 that they are noise.
+_FARTHEST = 1e6
+_FARTHEST_SEEN = 1.001 * _FARTHEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +34,11 @@ class AxialCamera(CameraModel):
 
     @cached_property
     def _end_radius(self) -> float:
-        """Radius, in focal lengths, of `theta_max`; infinite where the model runs to infinity."""
+        """Radius, in focal lengths, of `theta_max`, with tolerance for a pixel's rounding."""
         sine, cosine = math.sin(self.theta_max), math.cos(self.theta_max)
         divisor = float(self._divisor(np.array([sine * sine]), np.array([cosine]))[0])
-        # Next to 0, rounding alone decides how far the model's own limit lies out.
-        return sine / divisor if divisor > 1e-12 else math.inf
+        radius = sine / divisor if divisor * _FARTHEST > sine else _FARTHEST
+        return radius + _TOLERANCE * (1.0 + radius)
 
     def _project(self, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Bools]:
         rho_squared = x * x
@@ -43,9 +47,9 @@ class AxialCamera(CameraModel):
         length = np.sqrt(rho_squared + z * z)
         valid: Bools = length >= CENTRE_RADIUS
         valid &= length < np.inf
-        # z >= l cos(theta_max); the last term is the tolerance in the angle.
-        cosine = math.cos(min(self.theta_max, math.pi)) - _TOLERANCE * (1.0 + math.sin(self.theta_max))
+        cosine = math.cos(min(self.theta_max + _TOLERANCE, math.pi)) - _ROUNDING
         valid &= z >= cosine * length
+        valid &= rho_squared <= np.square(_FARTHEST_SEEN * divisor)
         valid &= divisor > 0.0
         x /= divisor
         y /= divisor
@@ -54,15 +58,20 @@ class AxialCamera(CameraModel):
     def _unproject(self, m_x: Floats, m_y: Floats) -> tuple[Floats, Floats, Floats, Bools]:
         squared = m_x * m_x
         squared += m_y * m_y
-        valid: Bools = np.sqrt(squared) <= self._end_radius * (1.0 + _TOLERANCE)
+        valid: Bools = np.sqrt(squared) <= self._end_radius
         height = self._height(squared)
-        length = np.sqrt(squared + height * height)
-        m_x /= length
-        m_y /= length
-        height /= length
-        valid &= np.isfinite(height)
+        scale = 1.0 / np.sqrt(squared + height * height)
+        height *= scale
+        # Where the radius hardly grows any more, its rounding carries rays beyond the limit: hold them there.
+        sine, cosine = math.sin(self.theta_max), math.cos(self.theta_max)
+        beyond = np.flatnonzero(valid & ~(height >= cosine))
+        if beyond.size:
+            scale[beyond] = sine / np.sqrt(squared[beyond])
+            height[beyond] = cosine
+        m_x *= scale
+        m_y *= scale
         return m_x, m_y, height, valid
 
     def _has_ray(self, m_x: Floats, m_y: Floats) -> Bools:
-        mask: Bools = np.hypot(m_x, m_y) <= self._end_radius * (1.0 + _TOLERANCE)
+        mask: Bools = np.hypot(m_x, m_y) <= self._end_radius
         return mask

@@ -83,10 +83,12 @@ class BrownConrady:
     def _edge_radii(self) -> tuple[float, float]:
         """Return the least and the greatest distorted radius of the rim of the disc."""
         end, shift = self._curve.end_value, self._tangential * self.limit**2
+        # For a pixel's rounding.
+        slack = _TOLERANCE * (1.0 + end)
         if not shift:
-            return end * (1.0 + _TOLERANCE), end * (1.0 + _TOLERANCE)
+            return end + slack, end + slack
         # On the rim the tangential terms add between -3 and +3 shifts along the radius and up to 1 across.
-        return end - 3.0 * shift, math.hypot(end + 3.0 * shift, shift) * (1.0 + _TOLERANCE)
+        return end - 3.0 * shift, math.hypot(end + 3.0 * shift, shift) + slack
 
     def undistort(self, m_x: Floats, m_y: Floats) -> tuple[Floats, Floats, Bools]:
         """Return a, b that `distort` takes to m_x, m_y, and which were found inside the disc."""

@@ -9,7 +9,7 @@ import numpy as np
 from internimage_perception.geometry.axial import AxialCamera
 from internimage_perception.geometry.camera import Floats
 from internimage_perception.geometry.camera_registry import register_camera_model
-from internimage_perception.geometry.extended_unified import edge_ratio
+from internimage_perception.geometry.extended_unified import edge_ratio, sphere_height
 
 
 @register_camera_model("ds")
@@ -59,9 +59,8 @@ class DoubleSphereCamera(AxialCamera):
         return divisor
 
     def _height(self, squared: Floats) -> Floats:
-        root = np.sqrt(np.maximum(1.0 - (2.0 * self.alpha - 1.0) * squared, 0.0))
         # Third coordinate seen from the second sphere's centre, then from the first's.
-        second = (1.0 - self.alpha**2 * squared) / (self.alpha * root + (1.0 - self.alpha))
+        second = sphere_height(self.alpha, squared)
         inner = np.sqrt(np.maximum(second * second + (1.0 - self.xi**2) * squared, 0.0))
         along = (second * self.xi + inner) / (second * second + squared)
         # The ray is (along m, along second - xi); divided by `along` to leave (m, height).

@@ -51,10 +51,25 @@ class EucmCamera(AxialCamera):
         return divisor
 
     def _height(self, squared: Floats) -> Floats:
-        root = np.sqrt(np.maximum(1.0 - (2.0 * self.alpha - 1.0) * self.beta * squared, 0.0))
-        height: Floats = 1.0 - self.beta * self.alpha**2 * squared
-        height /= self.alpha * root + (1.0 - self.alpha)
-        return height
+        return sphere_height(self.alpha, self.beta * squared)
+
+
+def sphere_height(alpha: float, squared: Floats) -> Floats:
+    """Return z of the ray (m_x, m_y, z) for which alpha |ray| + (1 - alpha) z = 1.
+
+    Args:
+        alpha: 0 to 1.
+        squared: m_x^2 + m_y^2.
+    """
+    root: Floats = np.sqrt(np.maximum(1.0 - (2.0 * alpha - 1.0) * squared, 0.0))
+    root *= alpha
+    # Two forms of the same: for alpha = 1/2 the first is 0/0, at the edge for alpha = 1 the second.
+    if alpha > 0.75:
+        root -= 1.0 - alpha
+        root /= 2.0 * alpha - 1.0
+        return root
+    root += 1.0 - alpha
+    return (1.0 - alpha**2 * squared) / root
 
 
 def edge_ratio(alpha: float) -> float:

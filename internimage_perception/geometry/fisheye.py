@@ -52,6 +52,13 @@ class PolynomialFisheye(CameraModel):
     def _curve(self) -> RadialCurve:
         return radial_curve((1.0, *self.d), (1.0,), self.theta_max, odd=self._odd)
 
+    @cached_property
+    def _end_radius(self) -> float:
+        """Radius, in focal lengths, of `theta_max`, with tolerance for it and for a pixel's rounding."""
+        end, curve = self.theta_max, self._curve
+        slope = float(curve.slope(np.array([end * end if self._odd else end]))[0])
+        return curve.end_value + _TOLERANCE * (1.0 + curve.end_value + slope)
+
     def _project(self, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Bools]:
         rho = np.hypot(x, y)
         theta = np.arctan2(rho, z)
@@ -69,7 +76,7 @@ class PolynomialFisheye(CameraModel):
 
     def _unproject(self, m_x: Floats, m_y: Floats) -> tuple[Floats, Floats, Floats, Bools]:
         radius = np.hypot(m_x, m_y)
-        valid: Bools = radius <= self._curve.end_value * (1.0 + _TOLERANCE)
+        valid: Bools = radius <= self._end_radius
         theta = self._curve.inverse(radius)
         scale = np.sin(theta)
         scale /= np.maximum(radius, _TINY, out=radius)
@@ -78,7 +85,7 @@ class PolynomialFisheye(CameraModel):
         return m_x, m_y, np.cos(theta, out=theta), valid
 
     def _has_ray(self, m_x: Floats, m_y: Floats) -> Bools:
-        mask: Bools = np.hypot(m_x, m_y) <= self._curve.end_value * (1.0 + _TOLERANCE)
+        mask: Bools = np.hypot(m_x, m_y) <= self._end_radius
         return mask
 
 

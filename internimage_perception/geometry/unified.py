@@ -87,14 +87,14 @@ class MeiCamera(CameraModel):
 
     def _angle(self, radius: float) -> float:
         """Return the angle of a radius on the plane."""
-        scale = self._scale(np.array([radius * radius]))[0]
-        return math.atan2(scale * radius, scale - self.xi)
+        squared = radius * radius
+        root = float(self._root(np.array([squared]))[0])
+        return math.atan2((self.xi + root) * radius, root - self.xi * squared)
 
-    def _scale(self, squared: Floats) -> Floats:
-        """Return how far along (a, b, 1) from the projection's centre the sphere lies."""
-        root = np.sqrt(np.maximum(1.0 + (1.0 - self.xi * self.xi) * squared, 0.0))
-        scale: Floats = (self.xi + root) / (1.0 + squared)
-        return scale
+    def _root(self, squared: Floats) -> Floats:
+        """Return w such that (xi + w) / (1 + squared) (a, b, 1), less (0, 0, xi), is the ray of (a, b)."""
+        root: Floats = np.sqrt(np.maximum(1.0 + (1.0 - self.xi * self.xi) * squared, 0.0))
+        return root
 
     def _project(self, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Bools]:
         length = np.sqrt(x * x + y * y + z * z)
@@ -113,11 +113,18 @@ class MeiCamera(CameraModel):
 
     def _unproject(self, m_x: Floats, m_y: Floats) -> tuple[Floats, Floats, Floats, Bools]:
         a, b, valid = self._lens.undistort(m_x, m_y)
-        scale = self._scale(a * a + b * b)
+        squared = a * a + b * b
+        root = self._root(squared)
+        # scale - xi, without the cancellation of a large xi.
+        z = root - self.xi * squared
+        squared += 1.0
+        z /= squared
+        scale = root
+        scale += self.xi
+        scale /= squared
         a *= scale
         b *= scale
-        scale -= self.xi
-        return a, b, scale, valid
+        return a, b, z, valid
 
     def _has_ray(self, m_x: Floats, m_y: Floats) -> Bools:
         return self._lens.reaches(m_x, m_y)

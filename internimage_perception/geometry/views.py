@@ -17,6 +17,8 @@ from internimage_perception.geometry.poses import rpy_to_matrix
 Maps = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 _BEHIND = math.nextafter(math.pi, 0.0)
+# Height over distance of what still has a direction around a cylinder.
+_STEEPEST = 1e9
 _ROWS = 64
 
 
@@ -43,7 +45,7 @@ class CylindricalCamera(CameraModel):
         # Straight up and down, and straight behind, one direction has many pixels.
         valid: Bools = np.abs(azimuth) <= _BEHIND
         aside = np.abs(y)
-        valid &= level > 1e-9 * aside
+        valid &= _STEEPEST * level > aside
         aside += level
         valid &= aside >= CENTRE_RADIUS
         valid &= aside < np.inf
@@ -59,7 +61,7 @@ class CylindricalCamera(CameraModel):
         return x, y, z, self._has_ray(m_x, m_y)
 
     def _has_ray(self, m_x: Floats, m_y: Floats) -> Bools:
-        mask: Bools = np.abs(m_x) <= _BEHIND
+        mask: Bools = (np.abs(m_x) <= _BEHIND) & (np.abs(m_y) < _STEEPEST)
         if self.theta_max < math.pi:
             mask &= np.cos(m_x) >= (math.cos(self.theta_max) - 1e-12) * np.sqrt(1.0 + m_y * m_y)
         return mask

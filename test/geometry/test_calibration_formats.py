@@ -217,6 +217,10 @@ def test_woodscape(tmp_path: Path, indent: object) -> None:
             1.01 * pixel * math.sin(turn) - 3.093 + 966 / 2 - 0.5,
         )
         np.testing.assert_allclose(front.camera.project(point)[0], expected, atol=1e-9)
+    # The published front lens: its radius rises all the way; half of the image's width lies at 94.9 degrees.
+    assert front.camera.theta_max == math.pi
+    ray, _ = front.camera.unproject((front.camera.cx + 640.0, front.camera.cy))
+    assert math.degrees(math.atan2(ray[0], ray[2])) == pytest.approx(94.9, abs=0.05)
     # This quaternion turns the optical axes into x forward, y left, z up.
     vehicle = transform(front.poses["vehicle"], (0.1, 0.2, 5.0))
     np.testing.assert_allclose(vehicle, (3.75 + 5.0, 0.02 - 0.1, 0.65 - 0.2), atol=1e-12)

@@ -90,8 +90,15 @@ def test_the_ucm_is_an_eucm_rescaled(alpha: float, seed: int) -> None:
     scaled = SIZE | {"fx": SIZE["fx"] / (1.0 - alpha), "fy": SIZE["fy"] / (1.0 - alpha)}
     two = MeiCamera(**scaled, xi=alpha / (1.0 - alpha))
     assert one.theta_max == pytest.approx(two.theta_max, abs=1e-7)
-    both = one.project(points)[1] & two.project(points)[1]
-    np.testing.assert_allclose(one.project(points)[0][both], two.project(points)[0][both], rtol=1e-9)
+    theta = np.arctan2(np.hypot(points[:, 0], points[:, 1]), points[:, 2])
+    inside, outside = theta < one.theta_max - 1e-6, theta > one.theta_max + 1e-6
+    assert inside.any()
+    for camera in (one, two):
+        valid = camera.project(points)[1]
+        assert valid[inside].all() and not valid[outside].any()
+    np.testing.assert_allclose(one.project(points)[0][inside], two.project(points)[0][inside], rtol=1e-9)
+    pixels = np.random.default_rng(seed).uniform((-3000.0, -3000.0), (4000.0, 4000.0), (300, 2))
+    np.testing.assert_allclose(one.unproject(pixels)[0], two.unproject(pixels)[0], atol=1e-6, equal_nan=True)
 
 
 def test_without_sphere_or_curve_they_are_what_they_generalise() -> None:
