@@ -25,6 +25,8 @@ _ONE = 1 << 22
 """The weight 1 in fixed point."""
 _BLOCK = 8
 """Rows of the answer that one matrix product computes: their inputs overlap."""
+_PRODUCT = 250_000
+"""Multiplications of one matrix product: few enough that OpenBLAS wakes no threads, which cost more here."""
 
 
 def resize_and_crop(image: Image, height: int, width: int) -> Image:
@@ -123,7 +125,10 @@ def _weigh(pixels: Image, starts: _Ints, stops: _Ints, weights: _Floats) -> Imag
         band = np.zeros((starts[block].size, last - first))
         for row, start, stop, own in zip(band, starts[block], stops[block], weights[block], strict=True):
             row[start - first : stop - first] = own[: stop - start]
-        # Whole numbers below 2^53: float64 is exact here, in whatever order it adds.
-        total = band @ pixels[first:last].astype(np.float64)
-        answer[block] = np.clip(np.floor((total + _ONE / 2) / _ONE), 0, 255)
+        step = max(1, _PRODUCT // band.size)
+        for left in range(0, pixels.shape[1], step):
+            part = slice(left, left + step)
+            # Whole numbers below 2^53: float64 is exact here, in whatever order it adds.
+            total = band @ pixels[first:last, part].astype(np.float64)
+            answer[block, part] = np.clip(np.floor((total + _ONE / 2) / _ONE), 0, 255)
     return answer

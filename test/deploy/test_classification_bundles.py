@@ -1,12 +1,14 @@
 """Bundles of classifiers: official answers from raw pictures, names apart, misfits named."""
 
+import dataclasses
+
 import numpy as np
 import onnx
 import pytest
 import torch
 
 from internimage_perception.deploy import bundles, check_export, create_bundle
-from internimage_perception.errors import BundleError, ConfigError
+from internimage_perception.errors import BackendError, BundleError, ConfigError
 from internimage_perception.inference.backends import create_backend
 from internimage_perception.inference.bundle import Bundle, ClassSpec, InputSpec, OutputSpec
 from internimage_perception.inference.tasks import ClassificationTask
@@ -124,6 +126,12 @@ def test_fewer_classes_than_ranks(tmp_path):
         answer = create_backend(name, bundle).run(frames)
         assert answer["class_ids"].shape == (2, 4)
         np.testing.assert_allclose(answer["probabilities"].sum(axis=1), 1, rtol=1e-5)
+    # A manifest that claims another task than its graph's.
+    claims = dataclasses.replace(bundle, task="segmentation")
+    with pytest.raises(BackendError, match="no deployed segmentation graph: it answers class_ids, prob"):
+        create_backend("onnxruntime", claims)
+    with pytest.raises(BackendError, match="not one for segmentation"):
+        create_backend("torch", claims)
 
 
 @pytest.mark.parametrize(
