@@ -20,6 +20,7 @@ _COMMANDS = {
     "convert-checkpoint": "recognise official weights and make a model bundle of them",
     "models": "list the networks: parameters, multiply-adds, published scores, licences",
     "scene": "record a drive along a generated street, with the truth beside it",
+    "augment": "take labelled pictures through other lenses: labels, objects and intrinsics with them",
     "demo": "drive along a generated street with four fisheyes: record, segment, compare with the truth",
     "demo-real": "replay every bag and image set of a folder of real data",
     "parameters": "list the parameters of the nodes",

@@ -39,7 +39,7 @@ class DistortionConfig:
         camera_jitter: those lenses' focal length (natural logarithm) and centre (shares of width and height)
             vary up to this, plus and minus.
         edge_deg: angle off the axis that a drawn lens shows at its picture's left and right border, degrees;
-            of a pinhole at most 75.
+            of a pinhole at most 55.
         field_of_view_deg: of a drawn lens, rim to rim, degrees.
         coefficients: ranges per model in place of `COEFFICIENTS`.
         aspect: a drawn lens's fy / fx is exp(-aspect) to exp(aspect).

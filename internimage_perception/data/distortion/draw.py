@@ -25,7 +25,7 @@ from internimage_perception.geometry.poses import rpy_to_matrix
 Rng = np.random.Generator
 
 _TRIES = 200
-_PINHOLE_EDGE = math.radians(75.0)
+_PINHOLE_EDGE = math.radians(55.0)
 # A lens that ends just where its model folds back squeezes its rim into nothing.
 _SPARE = 1.03
 

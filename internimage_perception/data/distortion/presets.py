@@ -10,13 +10,15 @@ from internimage_perception.geometry import CameraModel, camera_from_dict
 
 PRESETS: Mapping[str, DistortionConfig] = {
     "fisheye": DistortionConfig(),
-    "lenses": DistortionConfig(models=tuple(COEFFICIENTS), field_of_view_deg=(150.0, 205.0)),
+    "lenses": DistortionConfig(
+        models=tuple(model for model in COEFFICIENTS if model != "pinhole"), field_of_view_deg=(150.0, 205.0)
+    ),
     "dacon2023": DistortionConfig(
         warp="division", interpolation="nearest", outside_label=12, ego_label=12, no_source_label=12,
         image_fill=(12, 12, 12), vignette=(0.0, 0.0), blur_px=(0.0, 0.0), backgrounds="suffix",
     ),
 }  # fmt: skip
-"""Configurations by name: Kannala-Brandt fisheyes, lenses of every model, the seed's transform."""
+"""Configurations by name: Kannala-Brandt fisheyes, fisheyes of every model, the seed's transform."""
 
 
 def config_from_dict(values: Mapping[str, object], preset: str = "fisheye") -> DistortionConfig:

@@ -57,17 +57,17 @@ def _average(moved: Bytes, image: Bytes, placed: WarpMap) -> None:
     """Replace the pixels of `moved` whose footprint is larger than a pixel."""
     keys, steps = _plan(placed.jacobian)
     down, across = keys.shape
-    if not keys.any():
-        return
     full = np.repeat(np.repeat(keys, STEP, axis=0), STEP, axis=1)
     full = full[STEP : STEP + placed.warp.height, STEP : STEP + placed.warp.width]
     # In the order of the keys, pixels of one plan lie together.
     chosen = np.flatnonzero((full != 0) & placed.inside)
+    if not chosen.size:
+        return
     own = full.reshape(-1)[chosen]
     order = np.argsort(own, kind="stable")
     chosen, own = chosen[order], own[order]
     starts = np.flatnonzero(np.diff(own, prepend=-1))
-    levels = _pyramid(image, int(keys.max()) >> 8)
+    levels = _pyramid(image, int(own[-1]) >> 8)
     flat = moved.reshape(-1, moved.shape[2])
     width = placed.warp.width
     for start, stop in zip(starts, [*starts[1:], len(own)], strict=True):

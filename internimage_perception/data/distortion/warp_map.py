@@ -74,7 +74,7 @@ class WarpMap:
         """0 in the middle to 1 at the rim of the lens, float32 (height, width)."""
         down, across = self.jacobian.shape[:2]
         values = self.warp.eccentricity(_nodes(down, across)).reshape(down, across)
-        return _spread(values.astype(np.float32), self.warp)
+        return np.minimum(_spread(values.astype(np.float32), self.warp), np.float32(1.0))
 
 
 def warp_map(warp: Warp) -> WarpMap:

@@ -56,7 +56,7 @@ class Warp(ABC):
 
     @abstractmethod
     def eccentricity(self, pixels: Floats) -> Floats:
-        """Return how far off the axis pixels (N, 2) look: 0 in the middle, 1 at the lens's rim."""
+        """Return how far off the axis pixels (N, 2) look: 0 on it, 1 at the lens's rim, more beyond."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,10 +157,10 @@ class CameraWarp(Warp):
         return self.target.valid_mask()
 
     def eccentricity(self, pixels: Floats) -> Floats:
-        """Return the angle off the axis as a share of the lens's largest; 1 beyond the rim."""
+        """Return the angle off the axis as a share of the lens's largest; 1 where the model has no ray."""
         rays, valid = self._beyond.unproject(pixels)
         theta = np.arctan2(np.hypot(rays[:, 0], rays[:, 1]), rays[:, 2])
-        return np.where(valid, np.minimum(theta / self.target.theta_max, 1.0), 1.0)
+        return np.where(valid, theta / self.target.theta_max, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,194 @@
+"""Augmenting a whole dataset into a folder, by several processes, resumable."""
+
+import hashlib
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from internimage_perception.data.datasets.dataset import Dataset
+from internimage_perception.data.distortion.augmentation import DistortionAugmentation
+from internimage_perception.data.distortion.backgrounds import BackgroundBank
+from internimage_perception.data.distortion.config import DistortionConfig
+from internimage_perception.data.distortion.output import OutputFolder, spec_of
+from internimage_perception.errors import DatasetError, PerceptionError
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """What is made; the same specification and dataset give the same bytes.
+
+    Attributes:
+        config: what the augmentation draws from.
+        seed: of the draws, 0 or more. A sample's draws depend on it, the sample's name and the copy's number
+            alone.
+        copies: samples made of each.
+        suffix: of the pictures, ".png" or ".jpg".
+    """
+
+    config: DistortionConfig
+    seed: int = 0
+    copies: int = 1
+    suffix: str = ".png"
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What came of a job.
+
+    Attributes:
+        made: names of all samples that are in the folder now, in order.
+        going_on: how many of them an earlier run had made.
+        failed: samples that could not be read, each with the reason.
+    """
+
+    made: tuple[str, ...]
+    going_on: int
+    failed: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class _Task:
+    index: int
+    origin: str
+    copy: int
+    name: str
+
+
+def augment_dataset(
+    dataset: Dataset,
+    out: Path,
+    spec: JobSpec,
+    *,
+    backgrounds: BackgroundBank | None = None,
+    workers: int = 1,
+    on_sample: Callable[[int, int], None] = lambda _done, _total: None,
+) -> JobResult:
+    """Augment every sample of a dataset, or go on where an earlier call was interrupted.
+
+    Args:
+        dataset: what to augment; it is only read.
+        out: gets the results; see docs/augmentation.md.
+        spec: what to make.
+        backgrounds: frames behind the warped pictures.
+        workers: processes; the result does not depend on it.
+        on_sample: called with how many samples are finished, and of how many.
+
+    Raises:
+        PerceptionError: the folder holds something else or cannot be written, or no sample could be read.
+        ConfigError: a sample and the configuration do not fit.
+    """
+    folder = OutputFolder(out, _described(dataset, spec, backgrounds), spec.suffix)
+    for leftover in out.rglob(".*.part"):
+        leftover.unlink(missing_ok=True)
+    tasks = [
+        _Task(index, name, copy, name if spec.copies == 1 else f"{name}_{copy}")
+        for index, name in enumerate(dataset.names)
+        for copy in range(spec.copies)
+    ]
+    missing = [task for task in tasks if not folder.done(task.name)]
+    done = len(tasks) - len(missing)
+    on_sample(done, len(tasks))
+    failed: dict[str, str] = {}
+    worker = _Worker(dataset, folder, spec, backgrounds)
+    for number, (task, reason) in enumerate(_results(worker, missing, workers), start=1):
+        if reason:
+            failed[task.origin] = reason
+        on_sample(done + number, len(tasks))
+    made = tuple(task.name for task in tasks if task.origin not in failed)
+    if not made:
+        name, reason = next(iter(failed.items()))
+        raise PerceptionError(f"none of {len(failed)} pictures could be used; {name}: {reason}")
+    folder.finish(made, dataset.classes)
+    return JobResult(made, done, tuple(failed.items()))
+
+
+class _Worker:
+    """Makes samples; what a process keeps."""
+
+    def __init__(
+        self, dataset: Dataset, folder: OutputFolder, spec: JobSpec, backgrounds: BackgroundBank | None
+    ) -> None:
+        self._dataset, self._folder, self._spec = dataset, folder, spec
+        self._augmentation = DistortionAugmentation(spec.config, backgrounds)
+
+    def make(self, task: _Task) -> tuple[_Task, str]:
+        """Make and write a sample; returns the reason if its files cannot be read."""
+        try:
+            sample = self._dataset[task.index]
+        except DatasetError as error:
+            return task, str(error)
+        made = self._augmentation.augment(sample, self._stream(task))
+        made = replace(made, sample=replace(made.sample, name=task.name))
+        self._folder.write(made, {"source": task.origin, "copy": task.copy, "seed": self._spec.seed})
+        return task, ""
+
+    def _stream(self, task: _Task) -> np.random.Generator:
+        digest = hashlib.sha256(task.origin.encode()).digest()
+        return np.random.default_rng(
+            [self._spec.seed, task.copy, *np.frombuffer(digest[:16], "<u4").tolist()]
+        )
+
+
+_worker: _Worker | None = None
+
+
+def _start(worker: _Worker) -> None:
+    global _worker  # noqa: PLW0603  # multiprocessing gives a worker no other place for what it keeps
+    cv2.setNumThreads(1)
+    _worker = worker
+
+
+def _make(task: _Task) -> tuple[_Task, str]:
+    if _worker is None:
+        raise RuntimeError
+    return _worker.make(task)
+
+
+def _results(worker: _Worker, tasks: Sequence[_Task], workers: int) -> Iterator[tuple[_Task, str]]:
+    """Yield what became of the tasks, in order, made here or by worker processes."""
+    if workers <= 1 or len(tasks) <= 1:
+        yield from map(worker.make, tasks)
+        return
+    # Spawned, not forked: OpenCV has threads that a fork would lose.
+    context = multiprocessing.get_context("spawn")
+    count = min(workers, len(tasks))
+    with ProcessPoolExecutor(count, context, _start, (worker,)) as pool:
+        ahead: deque[Future[tuple[_Task, str]]] = deque()
+        try:
+            for task in tasks:
+                ahead.append(pool.submit(_make, task))
+                if len(ahead) > 4 * count:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        except BrokenProcessPool as error:
+            message = "a process ended unexpectedly (memory?); run again to go on, with fewer workers"
+            raise PerceptionError(message) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _described(dataset: Dataset, spec: JobSpec, backgrounds: BackgroundBank | None) -> dict[str, object]:
+    names = hashlib.sha256("\n".join(dataset.names).encode()).hexdigest()[:16]
+    behind = hashlib.sha256()
+    for frame in backgrounds.frames if backgrounds is not None else ():
+        behind.update(frame.name.encode() + frame.image.tobytes())
+        behind.update(b"".join(np.packbits(mask).tobytes() for mask in frame.regions))
+    return {
+        "made_by": "augment",
+        "version": _VERSION,
+        "seed": spec.seed,
+        "copies": spec.copies,
+        "pictures": {"kind": spec.suffix, "count": len(dataset), "names": names},
+        "backgrounds": None if backgrounds is None else behind.hexdigest()[:16],
+        "config": spec_of(spec.config),
+    }
