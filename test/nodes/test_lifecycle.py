@@ -13,6 +13,17 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from support.bags import T0, expected_mask, scene
 from support.ros_bench import Bench, image_message, mask_of
 
+from internimage_perception.inference.bundle import (
+    CLASS_NAMES,
+    CLASSIFICATION,
+    Bundle,
+    ClassSpec,
+    InputSpec,
+    OutputSpec,
+    sha256_of,
+)
+from internimage_perception.inference.class_names import write_names
+
 pytestmark = pytest.mark.ros
 
 
@@ -84,6 +95,19 @@ def test_failed_configuration_leaves_a_living_node(bench: Bench) -> None:
         assert manager.state == State.PRIMARY_STATE_UNCONFIGURED
     assert process.log.count("no model bundle at nowhere") == 2
     assert process.process.poll() is None
+
+
+def test_a_model_that_makes_no_masks_is_refused(bench: Bench, tmp_path: Path) -> None:
+    write_names(tmp_path / CLASS_NAMES, ["cat", "dog"])
+    Bundle(
+        tmp_path, "pets", CLASSIFICATION, {"kind": "none"}, (ClassSpec(0, "cat"), ClassSpec(1, "dog")),
+        InputSpec(224, 224), OutputSpec(), files={CLASS_NAMES: sha256_of(tmp_path / CLASS_NAMES)},
+    ).write_manifest()  # fmt: skip
+    process = bench.start(
+        bundle=str(tmp_path), image_topics=["front=cam/front/image_raw"], backend="null", auto_start=False
+    )
+    assert not Manager(bench).change(Transition.TRANSITION_CONFIGURE)
+    assert "is for classification, not for segmentation; `internimage-perception classify`" in process.log
 
 
 def test_overlay_and_confidence_for_who_listens(bench: Bench, brightness_bundle: Path) -> None:
