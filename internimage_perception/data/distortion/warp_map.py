@@ -1,8 +1,8 @@
 """`WarpMap`: a warp worked out for every pixel of the target, with the size of every pixel's footprint.
 
-A warp is smooth nearly everywhere: it is computed at every fourth pixel and interpolated between, except
-where the second differences say that this would be off by more than a fiftieth of a pixel, and along the
-border of what the source can show; there every pixel is computed.
+A warp is smooth nearly everywhere: it is computed at the middle of every block of 4 x 4 pixels and expanded
+from there to the second order, except where third differences say that this would be off by more than a
+fiftieth of a pixel, and along the border of what the source can show; there every pixel is computed.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ STEP = 4
 """Pixels from node to node; nodes lie in the middle of blocks of `STEP` x `STEP` pixels."""
 
 _TOLERANCE_PX = 0.02
+_THIRD = 0.06
 _NOWHERE = -1.0e4
 _LARGEST_SIDE = 32_000
 
@@ -89,26 +90,34 @@ def warp_map(warp: Warp) -> WarpMap:
     jacobian = _jacobian(found)
     lens = warp.lens_mask()
     if warp.smooth:
-        places, known = _interpolated(warp, found, seen, lens)
+        planes, known = _interpolated(warp, found, seen, lens)
+        wide = cv2.dilate(seen.astype(np.uint8), np.ones((5, 5), np.uint8))
+        near = _blocks(np.asarray(wide[1:-1, 1:-1], np.bool_))[: warp.height, : warp.width]
+        exact = np.flatnonzero(~known & lens & near)
+        nowhere = ~known
+        for plane in planes:
+            plane[nowhere] = _NOWHERE
     else:
-        places, known = np.empty((warp.height, warp.width, 2), np.float32), np.zeros_like(lens)
-        places[:], known[:] = _NOWHERE, False
-    exact = np.flatnonzero(~known & lens & _near_source(seen, warp)) if warp.smooth else np.arange(lens.size)
-    places[~known] = _NOWHERE
-    whole = np.floor(places + np.float32(0.5))
-    if exact.size:
-        pixels = np.stack([exact % warp.width, exact // warp.width], axis=1).astype(np.float64)
-        place, there = warp.locate(pixels)
-        place[~there] = _NOWHERE
-        np.clip(place, _NOWHERE, -_NOWHERE * 10.0, out=place)
-        places.reshape(-1, 2)[exact] = place
+        planes = (np.empty(lens.shape, np.float32), np.empty(lens.shape, np.float32))
+        exact = np.arange(lens.size)
+    pixels = np.stack([exact % warp.width, exact // warp.width], axis=1).astype(np.float64)
+    place, there = warp.locate(pixels)
+    place[~there] = _NOWHERE
+    np.clip(place, _NOWHERE, -_NOWHERE * 10.0, out=place)
+    whole = []
+    inside = lens.copy()
+    for axis, (plane, length) in enumerate(zip(planes, (warp.source_width, warp.source_height), strict=True)):
+        plane.reshape(-1)[exact] = place[:, axis]
+        nearest = np.floor(plane + np.float32(0.5))
         # In double precision: the seed's truncation is exact.
-        whole.reshape(-1, 2)[exact] = np.floor(place + 0.5)
-    inside = lens & (whole[..., 0] >= 0) & (whole[..., 0] < warp.source_width)
-    inside &= (whole[..., 1] >= 0) & (whole[..., 1] < warp.source_height)
-    np.clip(whole, -1, _LARGEST_SIDE, out=whole)
-    x, y = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
-    return WarpMap(warp, x, y, inside, ~lens, jacobian, whole.astype(np.int16))
+        nearest.reshape(-1)[exact] = np.floor(place[:, axis] + 0.5)
+        inside &= nearest >= 0
+        inside &= nearest < length
+        # What is too large for 16 bits is not inside.
+        with np.errstate(invalid="ignore"):
+            whole.append(nearest.astype(np.int16))
+    shorts = np.asarray(cv2.merge(whole), np.int16)
+    return WarpMap(warp, planes[0], planes[1], inside, ~lens, jacobian, shorts)
 
 
 def _nodes(down: int, across: int) -> Floats:
@@ -127,47 +136,55 @@ def _spread(values: Singles, warp: Warp) -> Singles:
     return np.ascontiguousarray(full[STEP : STEP + warp.height, STEP : STEP + warp.width])
 
 
-def _interpolated(warp: Warp, found: Floats, seen: Bools, lens: Bools) -> tuple[Singles, Bools]:
-    """Return the places (height, width, 2) of pixels between nodes, and where they are good enough.
-
-    Bilinear, less the second differences' share: t (1 - t) / 2 of them at the share t between two nodes.
-    """
+def _interpolated(
+    warp: Warp, found: Floats, seen: Bools, lens: Bools
+) -> tuple[tuple[Singles, Singles], Bools]:
+    """Return columns and rows (height, width) by Taylor's formula around nodes, and where they are good."""
     size = np.array([warp.source_width, warp.source_height], np.float64)
     # Far outside, any place outside will do: there the map may be as steep as it likes.
     nodes = np.clip(found, -size, 2.0 * size)
-    second = _second_differences(nodes, 1), _second_differences(nodes, 0)
-    # What is left is below 0.016 third differences per axis.
-    bend = sum(
-        np.abs(np.diff(part, axis=axis, append=part[-1:] if axis == 0 else part[:, -1:])).max(axis=2)
-        for part in second
-        for axis in (0, 1)
-    )
-    # A comparison with NaN is false, as it shall be; nodes follow their neighbours on both sides.
-    good = seen & (0.05 * np.asarray(bend) < _TOLERANCE_PX)
-    good[1:] &= good[:-1]
-    good[:, 1:] &= good[:, :-1]
-    # Where both sides agree that it is outside, it is.
-    good |= seen & _outside(nodes, size)
-    corners = good[1:, 1:] & good[1:, :-1] & good[:-1, 1:] & good[:-1, :-1]
-    known = np.repeat(np.repeat(corners, STEP, axis=0), STEP, axis=1)
-    half = STEP // 2
-    known = known[half : half + warp.height, half : half + warp.width] & lens
-    places = _spread(nodes.astype(np.float32), warp)
-    share = ((np.arange(STEP) - (STEP - 1) / 2) / STEP) % 1.0
-    weight = (share * (1.0 - share) / 2.0).astype(np.float32)
-    for part, length, axis in ((second[0], warp.width, 1), (second[1], warp.height, 0)):
-        part[~np.isfinite(part)] = 0.0
-        bent = _spread(part.astype(np.float32), warp)
-        along = np.resize(weight, length)
-        bent *= along[:, np.newaxis] if axis == 1 else along[:, np.newaxis, np.newaxis]
-        places -= bent
-    return places, known
+    error = np.zeros((seen.shape[0] - 2, seen.shape[1] - 2))
+    planes = []
+    for axis in (0, 1):
+        plane, off = _expanded(np.ascontiguousarray(nodes[..., axis]))
+        planes.append(np.ascontiguousarray(plane[: warp.height, : warp.width]))
+        error += off
+    # A comparison with NaN is false, as it shall be.
+    good = error < _TOLERANCE_PX
+    # Where all around is outside, it is outside.
+    good |= (seen & _outside(nodes, size))[1:-1, 1:-1]
+    return (planes[0], planes[1]), _blocks(good)[: warp.height, : warp.width] & lens
 
 
-def _second_differences(nodes: Floats, axis: int) -> Floats:
-    """Return the second differences along an axis; at the border, the neighbour's."""
-    pad = ((1, 1), (0, 0), (0, 0)) if axis == 0 else ((0, 0), (1, 1), (0, 0))
-    return np.asarray(np.pad(np.diff(nodes, 2, axis=axis), pad, mode="edge"))
+def _expanded(f: Floats) -> tuple[Singles, Floats]:
+    """Return the values of all pixels of the inner nodes' blocks, and a bound of their error per node."""
+    inner, ahead, behind = slice(1, -1), slice(2, None), slice(None, -2)
+    middle = f[inner, inner]
+    f_x, f_y = (f[inner, ahead] - f[inner, behind]) / 2.0, (f[ahead, inner] - f[behind, inner]) / 2.0
+    f_xx = f[inner, ahead] - 2.0 * middle + f[inner, behind]
+    f_yy = f[ahead, inner] - 2.0 * middle + f[behind, inner]
+    f_xy = (f[ahead, ahead] - f[ahead, behind] - f[behind, ahead] + f[behind, behind]) / 4.0
+    result = np.empty((middle.shape[0], STEP, middle.shape[1], STEP), np.float32)
+    offsets = (np.arange(STEP) - (STEP - 1) / 2) / STEP
+    half_xx = (f_xx / 2.0).astype(np.float32)
+    for row, y in enumerate(offsets):
+        start = (middle + f_y * y + f_yy * (y * y / 2.0)).astype(np.float32)
+        slope = (f_x + f_xy * y).astype(np.float32)
+        for column, x in enumerate(offsets.astype(np.float32)):
+            result[:, row, :, column] = start + (slope + half_xx * x) * x
+    # Central differences are off by a sixth of the third derivative, of which 0.375 remains at a corner.
+    error = np.zeros(middle.shape)
+    for second in (f_xx, f_yy):
+        for axis in (0, 1):
+            third = np.abs(np.diff(second, axis=axis))
+            pads = [((1, 0), (0, 0)), ((0, 1), (0, 0))] if axis == 0 else [((0, 0), (1, 0)), ((0, 0), (0, 1))]
+            error += np.maximum(*(np.pad(third, pad, mode="edge") for pad in pads))
+    return result.reshape(middle.shape[0] * STEP, middle.shape[1] * STEP), _THIRD * error
+
+
+def _blocks(nodes: npt.NDArray[np.bool_]) -> Bools:
+    """Return the pixels of the blocks of nodes."""
+    return np.repeat(np.repeat(nodes, STEP, axis=0), STEP, axis=1)
 
 
 def _outside(nodes: Floats, size: Floats) -> Bools:
@@ -178,14 +195,6 @@ def _outside(nodes: Floats, size: Floats) -> Bools:
         for off in (nodes[..., axis] < -1.0, nodes[..., axis] > size[axis]):
             result |= np.asarray(cv2.erode(off.astype(np.uint8), kernel), np.uint8).astype(np.bool_)
     return result
-
-
-def _near_source(seen: Bools, warp: Warp) -> Bools:
-    """Return which pixels lie within two nodes of one that the source's lens can show."""
-    wide = np.asarray(cv2.dilate(seen.astype(np.uint8), np.ones((5, 5), np.uint8)), np.uint8)
-    full = np.repeat(np.repeat(wide, STEP, axis=0), STEP, axis=1)
-    near: Bools = full[STEP : STEP + warp.height, STEP : STEP + warp.width].astype(np.bool_)
-    return near
 
 
 def _jacobian(found: Floats) -> Floats:
