@@ -1,6 +1,11 @@
 """Configurations: every wrong value is named; YAML's keys become the dataclass."""
 
+import dataclasses
+import re
+from pathlib import Path
+
 import pytest
+import yaml
 
 from internimage_perception.data.distortion import PRESETS, DistortionConfig, config_from_dict
 from internimage_perception.errors import ConfigError
@@ -74,3 +79,16 @@ def test_a_mapping_becomes_a_configuration():
 def test_wrong_mappings_are_refused_in_words(values, words):
     with pytest.raises(ConfigError, match=words):
         config_from_dict(values)
+
+
+def test_the_documentation_names_every_key_and_its_example_works():
+    text = (Path(__file__).resolve().parents[3] / "docs" / "augmentation.md").read_text(encoding="utf-8")
+    table = "\n".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
+    for field in dataclasses.fields(DistortionConfig):
+        assert f"`{field.name}`" in table
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    config = config_from_dict(yaml.safe_load(example))
+    assert config.size == (960, 640)
+    assert config.cameras[0].model == "equidistant"
+    for name in PRESETS:
+        assert f"| `{name}` |" in text
