@@ -17,7 +17,7 @@ from internimage_perception.data.distortion.augmentation import DistortionAugmen
 from internimage_perception.data.distortion.backgrounds import BackgroundBank
 from internimage_perception.data.distortion.config import DistortionConfig
 from internimage_perception.data.distortion.output import OutputFolder, spec_of
-from internimage_perception.errors import DatasetError, PerceptionError
+from internimage_perception.errors import ConfigError, DatasetError, PerceptionError
 
 _VERSION = 1
 
@@ -47,7 +47,7 @@ class JobResult:
     Attributes:
         made: names of all samples that are in the folder now, in order.
         going_on: how many of them an earlier run had made.
-        failed: samples that could not be read, each with the reason.
+        failed: samples that could not be read or warped, each with the reason.
     """
 
     made: tuple[str, ...]
@@ -83,8 +83,7 @@ def augment_dataset(
         on_sample: called with how many samples are finished, and of how many.
 
     Raises:
-        PerceptionError: the folder holds something else or cannot be written, or no sample could be read.
-        ConfigError: a sample and the configuration do not fit.
+        PerceptionError: the folder holds something else or cannot be written, or no sample could be used.
     """
     folder = OutputFolder(out, _described(dataset, spec, backgrounds), spec.suffix)
     for leftover in out.rglob(".*.part"):
@@ -121,12 +120,11 @@ class _Worker:
         self._augmentation = DistortionAugmentation(spec.config, backgrounds)
 
     def make(self, task: _Task) -> tuple[_Task, str]:
-        """Make and write a sample; returns the reason if its files cannot be read."""
+        """Make and write a sample; returns the reason if it cannot be read or does not fit."""
         try:
-            sample = self._dataset[task.index]
-        except DatasetError as error:
+            made = self._augmentation.augment(self._dataset[task.index], self._stream(task))
+        except (DatasetError, ConfigError) as error:
             return task, str(error)
-        made = self._augmentation.augment(sample, self._stream(task))
         made = replace(made, sample=replace(made.sample, name=task.name))
         self._folder.write(made, {"source": task.origin, "copy": task.copy, "seed": self._spec.seed})
         return task, ""

@@ -176,10 +176,18 @@ def _expanded(f: Floats) -> tuple[Singles, Floats]:
     error = np.zeros(middle.shape)
     for second in (f_xx, f_yy):
         for axis in (0, 1):
+            if second.shape[axis] == 1:
+                # Nothing tells how good it is.
+                return _pixels(result), np.full_like(error, np.inf)
             third = np.abs(np.diff(second, axis=axis))
             pads = [((1, 0), (0, 0)), ((0, 1), (0, 0))] if axis == 0 else [((0, 0), (1, 0)), ((0, 0), (0, 1))]
             error += np.maximum(*(np.pad(third, pad, mode="edge") for pad in pads))
-    return result.reshape(middle.shape[0] * STEP, middle.shape[1] * STEP), _THIRD * error
+    return _pixels(result), _THIRD * error
+
+
+def _pixels(blocks: Singles) -> Singles:
+    """Return (blocks down, STEP, blocks across, STEP) as a picture."""
+    return blocks.reshape(blocks.shape[0] * STEP, blocks.shape[2] * STEP)
 
 
 def _blocks(nodes: npt.NDArray[np.bool_]) -> Bools:

@@ -18,7 +18,7 @@ from internimage_perception.data.distortion import (
 from internimage_perception.data.distortion.config import COEFFICIENTS
 from internimage_perception.data.sample import ObjectLabel, Regions, Sample
 from internimage_perception.errors import ConfigError
-from internimage_perception.geometry import KannalaBrandtCamera, PinholeCamera
+from internimage_perception.geometry import CylindricalCamera, KannalaBrandtCamera, PinholeCamera
 
 PLAIN = {
     "rotation_deg": (0.0, 0.0, 0.0), "translation": (0.0, 0.0, 0.0), "vignette": (0.0, 0.0),
@@ -189,3 +189,25 @@ def test_no_lens_of_the_ranges_is_said_in_words():
     tiny = dataclasses.replace(picture(), image=np.zeros((1, 2, 3), np.uint8), labels=None, objects=None)
     with pytest.raises(ConfigError, match=r"folder/a_7.*2x1"):
         DistortionAugmentation(PRESETS["dacon2023"])(tiny, np.random.default_rng(0))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (5, 90), (90, 5)])
+def test_tiny_and_narrow_pictures(height, width):
+    rng = np.random.default_rng(0)
+    nothing = ObjectLabel(1, np.zeros(4), (np.array([(0.0, 0.0), (1.0, 1.0)]),))
+    whole = ObjectLabel(
+        2, np.array([-0.5, -0.5, width - 0.5, height - 0.5]), (), np.ones((height, width), bool)
+    )
+    cylinder = CylindricalCamera(width=60, height=40, fx=12.0, fy=12.0, cx=30.0, cy=20.0)
+    for config in (
+        PRESETS["lenses"],
+        DistortionConfig(cameras=(cylinder,), interpolation="linear"),
+        DistortionConfig(rotation_deg=(180.0, 180.0, 180.0), translation=(0.9, 0.9, 0.9), size=(70, 3)),
+    ):
+        for camera in (None, cylinder.resized(width, height)):
+            image = rng.integers(0, 256, (height, width, 3), np.uint8)
+            sample = Sample("x", image, np.zeros((height, width), np.uint8), (nothing, whole), camera)
+            warped = DistortionAugmentation(config)(sample, rng)
+            assert warped.labels.shape == warped.image.shape[:2]
+            assert all(item.class_id == 2 for item in warped.objects)
