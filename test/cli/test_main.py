@@ -10,8 +10,8 @@ from internimage_perception.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
-    "replay", "evaluate", "inspect", "models", "convert-camera", "bundle", "convert-checkpoint", "scene",
-    "demo", "demo-real", "parameters",
+    "replay", "evaluate", "inspect", "models", "convert-camera", "bundle", "convert-checkpoint", "classify",
+    "augment", "scene", "demo", "demo-real", "parameters",
 )  # fmt: skip
 
 
