@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     dataset = open_source(source)
     backgrounds = load_backgrounds(options.backgrounds) if options.backgrounds is not None else None
     print(dataset.description, file=sys.stderr)
-    spec = JobSpec(config, options.seed, options.copies, f".{options.format}")
+    spec = JobSpec(config, options.seed, options.copies, f".{options.format}", source.reading())
     progress, start = AugmentProgress(), time.monotonic()
     try:
         result = augment_dataset(

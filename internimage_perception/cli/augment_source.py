@@ -10,6 +10,7 @@ from internimage_perception.data.datasets.coco import Coco
 from internimage_perception.data.datasets.folders import FolderPairs
 from internimage_perception.data.sample import IGNORED, Sample
 from internimage_perception.errors import ConfigError, DatasetError
+from internimage_perception.inference.bundle import sha256_of
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,20 @@ class SourceOptions:
     regions: Path | None = None
     calibration: Path | None = None
     dataset: Path | None = None
+
+    def reading(self) -> dict[str, str]:
+        """Return what decides how the pictures are read: files by their content, folders by being there."""
+        read: dict[str, str] = {}
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if value is None or value == item.default:
+                continue
+            path = Path(str(value))
+            if path.is_file():
+                read[item.name] = sha256_of(path)[:16]
+            else:
+                read[item.name] = "folder" if isinstance(value, Path) else str(value)
+        return read
 
 
 def open_source(options: SourceOptions) -> Dataset:

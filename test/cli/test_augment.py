@@ -219,3 +219,17 @@ def test_run_lengths(shape):
     for share in (0.0, 0.3, 1.0):
         mask = rng.random(shape) < share
         np.testing.assert_array_equal(mask_of_counts(run_lengths(mask), *shape), mask)
+
+
+def test_another_reading_of_the_same_pictures_is_another_augmentation(pictures, capsys):
+    out = pictures.parent / (pictures.name + "_out")
+    table = pictures / "table.yaml"
+    labels = [{"id": number, "name": f"label {number}", "to": "road"} for number in range(13)]
+    table.write_text(yaml.safe_dump({"source": "ours", "classes": ["road"], "labels": labels}))
+    assert augment(pictures, out) == 0
+    before = contents(out)
+    for words in (("--raw-labels",), ("--label-map", table), ("--objects", pictures / "objects.json")):
+        capsys.readouterr()
+        assert augment(pictures, out, *words) == 1
+        assert "other options" in capsys.readouterr().err
+    assert contents(out) == before

@@ -3,10 +3,10 @@
 import hashlib
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -32,12 +32,15 @@ class JobSpec:
             alone.
         copies: samples made of each.
         suffix: of the pictures, ".png" or ".jpg".
+        reading: how the dataset is read (its label map, for example), to tell two readings of the same
+            pictures apart.
     """
 
     config: DistortionConfig
     seed: int = 0
     copies: int = 1
     suffix: str = ".png"
+    reading: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ def _described(dataset: Dataset, spec: JobSpec, backgrounds: BackgroundBank | No
         "version": _VERSION,
         "seed": spec.seed,
         "copies": spec.copies,
-        "pictures": {"kind": spec.suffix, "count": len(dataset), "names": names},
+        "pictures": {"kind": spec.suffix, "count": len(dataset), "names": names, "read": dict(spec.reading)},
         "backgrounds": None if backgrounds is None else behind.hexdigest()[:16],
         "config": spec_of(spec.config),
     }
