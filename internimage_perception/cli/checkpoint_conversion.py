@@ -105,7 +105,7 @@ def _write(options: argparse.Namespace, report: CheckpointReport, classes: tuple
             "weights": f"{options.file.name}, sha256 {sha256_of(options.file)}",
             "layout": report.file.layout(),
             "recognised": str(network),
-            "assumed": list(network.assumed),
+            "assumed": "; ".join(network.assumed),
             **({"picked": report.picked} if report.picked else {}),
         },
         overwrite=options.overwrite,
