@@ -7,6 +7,7 @@ from pathlib import Path
 
 from internimage_perception.cli.augment_sheet import write_contact_sheet
 from internimage_perception.cli.augment_source import SourceOptions, open_source
+from internimage_perception.cli.progress import ResumableProgress
 from internimage_perception.data.datasets.label_map_file import read_yaml
 from internimage_perception.data.distortion.background_files import load_backgrounds
 from internimage_perception.data.distortion.config import DistortionConfig
@@ -69,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     backgrounds = load_backgrounds(options.backgrounds) if options.backgrounds is not None else None
     print(dataset.description, file=sys.stderr)
     spec = JobSpec(config, options.seed, options.copies, f".{options.format}", source.reading())
-    progress, start = AugmentProgress(), time.monotonic()
+    progress, start = ResumableProgress("samples"), time.monotonic()
     try:
         result = augment_dataset(
             dataset, options.out, spec, backgrounds=backgrounds, workers=options.workers, on_sample=progress
@@ -111,34 +112,3 @@ def _config(file: Path | None, preset: str | None) -> DistortionConfig:
         return config_from_dict(values, preset or "fisheye")
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from error
-
-
-class AugmentProgress:
-    """Says how far the work has come: in place on a terminal, every ten seconds elsewhere."""
-
-    def __init__(self) -> None:
-        self._start = self._last = time.monotonic()
-        self._first: int | None = None
-        self._tty = sys.stderr.isatty()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Take the number of samples finished so far; first that of an earlier run."""
-        if self._first is None:
-            self._first = done
-            if done:
-                print(f"going on behind {done} of {total} samples", file=sys.stderr)
-            return
-        now = time.monotonic()
-        if now - self._last < (0.1 if self._tty else 10.0):
-            return
-        self._last = now
-        rate = (done - self._first) / max(now - self._start, 1e-9)
-        text = f"{done}/{total} samples, {rate:.1f} samples/s, {(total - done) / max(rate, 1e-9):.0f} s left"
-        sys.stderr.write(f"\r{text}\x1b[K" if self._tty else text + "\n")
-        sys.stderr.flush()
-
-    def close(self) -> None:
-        """End the line."""
-        if self._tty:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()

@@ -11,7 +11,7 @@ from internimage_perception.cli.classes import read_classes
 from internimage_perception.cli.outputs import claim_folder
 from internimage_perception.cli.replay import replay_with_progress, summary
 from internimage_perception.cli.replayed import Replayed
-from internimage_perception.cli.scene import RIG, SceneProgress, require_sim, resized
+from internimage_perception.cli.scene import RIG, require_sim, resized, scene_progress
 from internimage_perception.cli.strip import write_strip
 from internimage_perception.errors import BundleError, ConfigError
 from internimage_perception.evaluation.truth import TruthFolder
@@ -111,9 +111,11 @@ def _record(folder: Path, rig: Rig, seed: int, frames: int) -> tuple[Path, Path]
 
     spec = recording.RecordingSpec(seed=seed, split="test", frames=frames)
     workers = min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
-    progress = SceneProgress(frames, len(rig.cameras))
+    progress = scene_progress(rig)
     try:
-        recording.record_street(folder, rig, spec, workers=workers, on_set=progress)
+        recording.record_street(
+            folder, rig, spec, workers=workers, on_set=lambda done: progress(done, frames)
+        )
     finally:
         progress.close()
     return folder / recording.BAG_FOLDER, folder / recording.RIG_FILE

@@ -1,4 +1,4 @@
-"""A progress line on the terminal; plain lines now and then where there is none."""
+"""Progress lines on the terminal; plain lines now and then where there is none."""
 
 import sys
 import time
@@ -48,3 +48,42 @@ class ProgressLine:
         if self._tty and self._last:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
+
+
+class ResumableProgress:
+    """Says how far work has come that an earlier run may have begun.
+
+    Args:
+        unit: what is counted, in the plural.
+        parts: what the rate is given in, and how many of them are in one unit.
+    """
+
+    def __init__(self, unit: str, parts: tuple[str, int] | None = None) -> None:
+        self._unit = unit
+        self._part, self._parts = parts or (unit, 1)
+        self._start = self._last = time.monotonic()
+        self._first: int | None = None
+        self._tty = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take how many units are finished, and of how many; first that of an earlier run."""
+        if self._first is None:
+            self._first = done
+            if 0 < done < total:
+                print(f"going on behind {done} of {total} {self._unit}", file=sys.stderr)
+            return
+        now = time.monotonic()
+        if now - self._last < (0.1 if self._tty else 10.0):
+            return
+        self._last = now
+        rate = (done - self._first) / max(now - self._start, 1e-9)
+        left = (total - done) / max(rate, 1e-9)
+        text = f"{done}/{total} {self._unit}, {rate * self._parts:.1f} {self._part}/s, {left:.0f} s left"
+        sys.stderr.write(f"\r{text}\x1b[K" if self._tty else text + "\n")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """End the line."""
+        if self._tty:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

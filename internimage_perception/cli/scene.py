@@ -4,10 +4,10 @@ import argparse
 import dataclasses
 import importlib
 import re
-import sys
 import time
 from pathlib import Path
 
+from internimage_perception.cli.progress import ResumableProgress
 from internimage_perception.errors import ConfigError
 from internimage_perception.geometry import Rig
 from internimage_perception.resources import share_path
@@ -64,10 +64,16 @@ def run(options: argparse.Namespace) -> int:
         speed_mps=options.speed, samples=options.samples, compressed=options.compressed,
         ego_masks=options.ego_masks,
     )  # fmt: skip
-    progress = SceneProgress(options.frames, len(rig.cameras))
+    progress = scene_progress(rig)
     start = time.monotonic()
     try:
-        recording.record_street(options.out, rig, spec, workers=options.workers, on_set=progress)
+        recording.record_street(
+            options.out,
+            rig,
+            spec,
+            workers=options.workers,
+            on_set=lambda done: progress(done, options.frames),
+        )
     finally:
         progress.close()
     cameras = ", ".join(rig.cameras)
@@ -76,6 +82,11 @@ def run(options: argparse.Namespace) -> int:
     print(f"truth: {options.out / recording.TRUTH_FOLDER}")
     print(f"rig: {options.out / recording.RIG_FILE}")
     return 0
+
+
+def scene_progress(rig: Rig) -> ResumableProgress:
+    """Return what says how far the recording of a rig has come."""
+    return ResumableProgress("images per camera", ("images", len(rig.cameras)))
 
 
 def require_sim() -> None:
@@ -104,43 +115,3 @@ def resized(rig: Rig, text: str) -> Rig:
         for name, item in rig.cameras.items()
     }
     return Rig(cameras, rig.base_frame)
-
-
-class SceneProgress:
-    """Says how far the recording has come: in place on a terminal, every ten seconds elsewhere.
-
-    Args:
-        sets: images per camera to come.
-        cameras: number of cameras.
-    """
-
-    def __init__(self, sets: int, cameras: int) -> None:
-        self._sets, self._cameras = sets, cameras
-        self._start = self._last = time.monotonic()
-        self._first: int | None = None
-        self._tty = sys.stderr.isatty()
-
-    def __call__(self, done: int) -> None:
-        """Take the number of images per camera recorded so far; first that of an earlier call."""
-        if self._first is None:
-            self._first = done
-            if 0 < done < self._sets:
-                print(f"going on behind {done} of {self._sets} images per camera", file=sys.stderr)
-            return
-        now = time.monotonic()
-        if not self._tty and now - self._last < 10.0:
-            return
-        self._last = now
-        rate = (done - self._first) / max(now - self._start, 1e-9)
-        left = (self._sets - done) / max(rate, 1e-9)
-        text = (
-            f"{done}/{self._sets} images per camera, {rate * self._cameras:.1f} images/s, {left:.0f} s left"
-        )
-        sys.stderr.write(f"\r{text}\x1b[K" if self._tty else text + "\n")
-        sys.stderr.flush()
-
-    def close(self) -> None:
-        """End the line."""
-        if self._tty:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()

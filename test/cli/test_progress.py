@@ -40,3 +40,20 @@ def test_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     line.close()
     assert len(stream.getvalue().splitlines()) == 2
     assert "\r" not in stream.getvalue()
+
+
+def test_resumed_work_counts_its_rate_from_where_it_goes_on(monkeypatch, capsys) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    line = progress.ResumableProgress("images per camera", ("images", 4))
+    line(40, 100)
+    now[0] = 105.0
+    line(50, 100)
+    now[0] = 110.0
+    line(60, 100)
+    line.close()
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "going on behind 40 of 100 images per camera",
+        "60/100 images per camera, 8.0 images/s, 20 s left",
+    ]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support.calibration_files import KITTI_360
 from support.dataset_files import HEIGHT, WIDTH, ids, picture, write
 
 from internimage_perception.data.datasets import load_dataset
@@ -16,26 +17,7 @@ S_rect_00: {WIDTH:.6e} {HEIGHT:.6e}
 R_rect_00: 1 0 0 0 1 0 0 0 1
 P_rect_00: 552.554261 0.000000 682.049453 0.000000 0.000000 552.554261 238.769549 0.000000 0 0 1 0
 """
-MEI = f"""\
-%YAML:1.0
----
-model_type: MEI
-camera_name: image_02
-image_width: {WIDTH}
-image_height: {HEIGHT}
-mirror_parameters:
-   xi: 2.2134047507854890e+00
-distortion_parameters:
-   k1: 1.6798235660113681e-02
-   k2: 1.6548773243373522e+00
-   p1: 4.2223943394772046e-04
-   p2: 4.2462134260997584e-04
-projection_parameters:
-   gamma1: 1.3363220825849971e+03
-   gamma2: 1.3357883350012958e+03
-   u0: 7.1694323510126321e+02
-   v0: 7.0576498308221585e+02
-"""
+MEI = KITTI_360.replace("1400", str(WIDTH)).replace("1402", str(HEIGHT))
 
 
 @pytest.fixture
