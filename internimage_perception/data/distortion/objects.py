@@ -60,8 +60,8 @@ def _warped(item: ObjectLabel, placed: WarpMap, hidden: Bools, min_visible: floa
 
 
 def carried_outline(outline: Floats, warp: Warp) -> Floats | None:
-    """Return an outline (K, 2) in the target, cut at image and lens; None where nothing is left of it."""
-    points, _ = warp.carry(_dense(np.asarray(outline, np.float64)))
+    """Return an outline (K, 2) in the target, cut at image and lenses; None where nothing is left of it."""
+    points, _ = warp.carry(warp.within_source(_dense(np.asarray(outline, np.float64))))
     points = points[np.isfinite(points).all(axis=1)]
     # Moving what lies outside of a convex region onto its border leaves the inside as it was: the winding
     # number of no inner point changes. `carry` has done so at the rim.

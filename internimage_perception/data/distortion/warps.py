@@ -14,6 +14,8 @@ from internimage_perception.geometry import CameraModel
 
 # Just inside the rim, so that rounding leaves a direction there valid.
 _RIM = 1.0 - 1e-9
+# A ten-thousandth of a pixel in pictures of 3000.
+_HALVINGS = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,13 @@ class Warp(ABC):
         What lies beyond the lens's rim is moved onto the rim, so that outlines keep their inside. The place
         may lie outside the target picture; a point without any place is NaN.
         """
+
+    def within_source(self, points: Floats) -> Floats:
+        """Return points (N, 2) of the source, those beyond the rim of its lens moved onto it.
+
+        Outlines keep their inside: the source shows a region without bays around its lens's centre.
+        """
+        return points
 
     @abstractmethod
     def lens_mask(self) -> Bools:
@@ -151,6 +160,21 @@ class CameraWarp(Warp):
         shown &= good
         found[~known] = np.nan
         return found, shown
+
+    def within_source(self, points: Floats) -> Floats:
+        """See `Warp`; found by halving the way to the lens's centre, whatever the model."""
+        out = np.flatnonzero(~self.source.unproject(points)[1] & np.isfinite(points).all(axis=1))
+        if not out.size:
+            return points
+        centre = np.array([self.source.cx, self.source.cy])
+        way = points[out] - centre
+        share, step = np.zeros((out.size, 1)), 0.5
+        for _ in range(_HALVINGS):
+            share[self.source.unproject(centre + (share + step) * way)[1]] += step
+            step /= 2.0
+        moved = points.copy()
+        moved[out] = centre + share * way
+        return moved
 
     def lens_mask(self) -> Bools:
         """See `Warp`."""

@@ -152,6 +152,32 @@ def test_a_box_behind_a_fisheyes_own_back_is_carried():
     assert found[0].mask.sum() > 20
 
 
+@pytest.mark.parametrize("polygon", [True, False])
+def test_an_object_cut_by_the_rim_of_the_sources_lens_keeps_its_bulge(polygon):
+    """Beyond the rim nothing is known: the outline must follow the rim, not the chord between its ends."""
+    source = fisheye(theta_max=1.0)
+    warp = warp_of(yaw=0.3, source=source, target=PINHOLE)
+    placed = warp_map(warp)
+    covered = source.valid_mask().copy()
+    covered[:, :100] = False
+    rows, columns = np.nonzero(covered)
+    box = np.array([99.5, rows.min() - 3.5, 130.5, rows.max() + 3.5])
+    corners = np.array([(box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])])
+    assert columns.max() > 113
+    assert not source.unproject(corners)[1].any()
+    item = ObjectLabel(3, box, (corners,) if polygon else ())
+    (found,) = warped_objects([item], placed, placed.outside_lens, 0.0)
+    rows, columns = np.nonzero(placed.nearest(covered.view(np.uint8), 0))
+    tight = np.array([columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5])
+    # Outwards along the rim it may be larger: corners are moved towards the lens's centre.
+    larger = (tight - found.box) * (1.0, 1.0, -1.0, -1.0)
+    assert (larger > -0.6).all(), (found.box, tight)
+    assert (larger < 4.0).all(), (found.box, tight)
+    unseen = ObjectLabel(3, np.array([0.0, 0.0, 9.0, 9.0]))
+    assert not source.unproject(np.array([9.0, 9.0]))[1]
+    assert warped_objects([unseen], placed, placed.outside_lens, 0.0) == ()
+
+
 @pytest.mark.parametrize("outline", [[(0.0, 0.0), (1.0, 1.0)], [(5.0, 5.0)] * 4])
 def test_an_outline_without_area_is_dropped(outline):
     assert carried_outline(np.array(outline), warp_of()) is None
