@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from internimage_perception.cli.augment_sheet import write_contact_sheet
-from internimage_perception.cli.augment_source import SourceOptions, open_source
+from internimage_perception.cli.augment_source import SourceOptions, folders_read, open_source
 from internimage_perception.cli.progress import ResumableProgress
 from internimage_perception.data.datasets.label_map_file import read_yaml
 from internimage_perception.data.distortion.background_files import load_backgrounds
@@ -62,8 +62,7 @@ def run(options: argparse.Namespace) -> int:
         objects=options.objects, regions=options.regions, calibration=options.calibration,
         dataset=options.dataset,
     )  # fmt: skip
-    read = (options.input, options.labels, options.regions, options.backgrounds)
-    for name, folder in zip(("input", "labels", "regions", "backgrounds"), read, strict=True):
+    for name, folder in [*folders_read(source).items(), ("--backgrounds", options.backgrounds)]:
         check_apart(options.out, folder, name)
     config = _config(options.config, options.preset)
     dataset = open_source(source)
@@ -95,8 +94,8 @@ def check_apart(out: Path, folder: Path | None, name: str) -> None:
     target, read = out.resolve(), folder.resolve()
     if target == read or read in target.parents or target in read.parents:
         raise ConfigError(
-            f"--out {out} and --{name} {folder} lie in each other; nothing is written where pictures are "
-            "read: choose another folder"
+            f"--out {out} and {name} {folder} lie in each other; nothing is written where pictures are read: "
+            "choose another folder"
         )
 
 

@@ -1,6 +1,7 @@
 """The pictures that `augment` reads: folders with labels and objects, or any dataset."""
 
 import dataclasses
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -8,6 +9,9 @@ from pathlib import Path, PurePosixPath
 from internimage_perception.data.datasets import Dataset, LabelMap, open_dataset
 from internimage_perception.data.datasets.coco import Coco
 from internimage_perception.data.datasets.folders import FolderPairs
+from internimage_perception.data.datasets.label_map_file import read_yaml
+from internimage_perception.data.datasets.options import parameters
+from internimage_perception.data.datasets.registry import dataset_class
 from internimage_perception.data.sample import IGNORED, Sample
 from internimage_perception.errors import ConfigError, DatasetError
 from internimage_perception.inference.bundle import sha256_of
@@ -54,6 +58,22 @@ class SourceOptions:
             else:
                 read[item.name] = "folder" if isinstance(value, Path) else str(value)
         return read
+
+
+def folders_read(options: SourceOptions) -> dict[str, Path]:
+    """Return the folders that are read, by what names them: an option, or a key of the dataset's file.
+
+    Raises ConfigError where that file cannot be read or names no kind of dataset.
+    """
+    given = {"--input": options.images, "--labels": options.labels, "--regions": options.regions}
+    if options.dataset is not None:
+        content = read_yaml(options.dataset, "a dataset")
+        known = parameters(dataset_class(str(content.get("kind")), f"{options.dataset}: "))
+        for key, value in content.items():
+            hint = known.get(key, (None, None))[0]
+            if isinstance(value, str) and (hint is Path or Path in typing.get_args(hint)):
+                given[f"{options.dataset}: {key}"] = options.dataset.parent / Path(value).expanduser()
+    return {name: path for name, path in given.items() if path is not None and path.is_dir()}
 
 
 def open_source(options: SourceOptions) -> Dataset:

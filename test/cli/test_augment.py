@@ -9,9 +9,13 @@ import pytest
 import yaml
 
 from internimage_perception.cli.main import main
-from internimage_perception.data.datasets import open_dataset
+from internimage_perception.data.datasets import LabelMap, open_dataset
+from internimage_perception.data.datasets.dataset import Entry, FileDataset
 from internimage_perception.data.datasets.run_lengths import mask_of_counts
+from internimage_perception.data.distortion import DistortionConfig
+from internimage_perception.data.distortion.job import JobSpec, augment_dataset
 from internimage_perception.data.distortion.output import run_lengths
+from internimage_perception.errors import PerceptionError
 from internimage_perception.geometry import KannalaBrandtCamera, camera_from_dict
 
 
@@ -105,6 +109,11 @@ def test_nothing_is_written_where_pictures_are(pictures, capsys):
     for out in (pictures / "images", pictures / "images" / "new", pictures, pictures / "labels"):
         assert augment(pictures, out) == 1
         assert "lie in each other" in capsys.readouterr().err
+    file = pictures.parent / f"{pictures.name}.yaml"
+    file.write_text(f"kind: folders\nimages: {pictures.name}/images\nlabels: {pictures / 'labels'}\n")
+    for out, key in (("images/new", "images"), ("labels/new", "labels")):
+        assert main(["augment", "--dataset", str(file), "--out", str(pictures / out)]) == 1
+        assert f"{file}: {key} {pictures}" in capsys.readouterr().err
     link = pictures.parent / f"{pictures.name}_link"
     link.symlink_to(pictures / "images")
     assert augment(pictures, link / "new") == 1
@@ -115,6 +124,44 @@ def test_nothing_is_written_where_pictures_are(pictures, capsys):
     assert "other files" in capsys.readouterr().err
     assert contents(pictures) == before
     assert [path.name for path in other.iterdir()] == ["mine.txt"]
+
+
+class Named(FileDataset):
+    """Pictures under the given names."""
+
+    def __init__(self, picture, names):
+        super().__init__("named", [Entry(name, picture) for name in names], LabelMap.identity(["x"]))
+
+
+@pytest.mark.parametrize("name", ["{}/images/a", "../../images/a", "sub/../../../images/a", "."])
+def test_no_name_leads_out_of_the_folder(pictures, name):
+    before = contents(pictures)
+    dataset = Named(pictures / "images" / "a.png", ["good", name.format(pictures)])
+    with pytest.raises(PerceptionError, match=r"images/a' leads out of|'\.' leads out of"):
+        augment_dataset(dataset, pictures / "out", JobSpec(DistortionConfig()))
+    assert contents(pictures) == before
+
+
+def test_labels_that_the_dataset_has_no_class_for_are_refused(pictures, capsys):
+    """They would make labels that the dataset in the folder cannot read back."""
+    classes = pictures / "classes.yaml"
+    names = [{"id": number, "name": f"class {number}"} for number in range(13)]
+    for count, status in ((12, 1), (13, 0)):
+        classes.write_text(yaml.safe_dump({"classes": names[:count]}))
+        file = pictures / f"set_{count}.yaml"
+        file.write_text("kind: folders\nimages: images\nlabels: labels\nclasses: classes.yaml\n")
+        for labels in (pictures / "labels").rglob("*.png"):
+            cv2.imwrite(str(labels), np.zeros((64, 96), np.uint8))
+        out = pictures / f"out_{count}"
+        words = ["augment", "--dataset", str(file), "--out", str(out), "--preset", "dacon2023"]
+        assert main(words) == status
+        printed = capsys.readouterr().err
+        assert out.exists() != bool(status)
+        assert ("outside_label is 12, but the dataset's labels have 12 classes" in printed) == bool(status)
+    file = pictures / "bare.yaml"
+    file.write_text("kind: folders\nimages: images\nclasses: [one]\n")
+    words = ["augment", "--dataset", str(file), "--out", str(pictures / "bare"), "--preset", "dacon2023"]
+    assert main(words) == 0
 
 
 def test_an_unreadable_picture_is_named_and_left_out(pictures, capsys):

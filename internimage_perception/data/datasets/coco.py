@@ -1,6 +1,7 @@
 """Detection annotations in COCO's JSON: boxes, outlines, run-length masks, crowds."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class Coco(FileDataset):
     COCO counts from the picture's corner, where the centre of the first pixel is (0.5, 0.5): boxes and
     outlines come out half a pixel less, in the convention of `ObjectLabel`. Run lengths become masks; what is
     outlined by polygons keeps them and has no mask. Boxes without area are left out, as are objects of
-    ignored categories.
+    ignored categories. Samples are called by their path below the folder of pictures.
 
     Args:
         annotations: the JSON file.
@@ -42,12 +43,14 @@ class Coco(FileDataset):
         self, annotations: Path, images: Path | None = None, label_map: LabelMapLike | None = None
     ) -> None:
         self._file = annotations
+        folder = annotations.parent if images is None else images
         try:
             content = json.loads(read_bytes(annotations))
             pictures = {item["id"]: Path(item["file_name"]) for item in content["images"]}
             categories = {item["id"]: str(item["name"]) for item in content["categories"]}
             self._annotated = "annotations" in content
-            names = {key: path.with_suffix("").as_posix() for key, path in pictures.items()}
+            names = {key: _name(path, folder) for key, path in pictures.items()}
+            self._sizes = {names[item["id"]]: _size(item) for item in content["images"]}
             self._records: dict[str, list[Record]] = {name: [] for name in names.values()}
             for record in content.get("annotations", ()):
                 self._records[names[record["image_id"]]].append(record)
@@ -61,7 +64,6 @@ class Coco(FileDataset):
             raise DatasetError(
                 f"{annotations}: two images have one id, or names that differ in their suffix alone"
             )
-        folder = annotations.parent if images is None else images
         entries = [Entry(names[key], folder / path) for key, path in pictures.items()]
         listed = [categories[key] for key in sorted(categories)]
         chosen = LabelMap.identity(listed) if label_map is None else load_label_map(label_map)
@@ -80,6 +82,12 @@ class Coco(FileDataset):
     def _objects(self, entry: Entry, size: Size) -> tuple[ObjectLabel, ...] | None:
         if not self._annotated:
             return None
+        listed = self._sizes[entry.name]
+        if listed is not None and listed != size:
+            raise DatasetError(
+                f"{entry.image} has {size[1]}x{size[0]} pixels, but {self._file} is for "
+                f"{listed[1]}x{listed[0]}; use the pictures that were annotated, not resized ones"
+            )
         objects = []
         for record in self._records[entry.name]:
             try:
@@ -108,6 +116,18 @@ class Coco(FileDataset):
             target, corners, polygons, mask, crowd=bool(record.get("iscrowd", 0)),
             instance_id=number if isinstance(number, int) else 0,
         )  # fmt: skip
+
+
+def _name(path: Path, folder: Path) -> str:
+    """Return a picture's path below the folder, or, of one that lies elsewhere, without the way up to it."""
+    below = Path(os.path.relpath(folder / path, folder)).with_suffix("")
+    return Path(*(part for part in below.parts if part != "..")).as_posix()
+
+
+def _size(item: Record) -> Size | None:
+    """Return the height and width an image is listed with, None where they are left out."""
+    height, width = item.get("height"), item.get("width")
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
 def _target(label_map: LabelMap, name: str, file: Path) -> int:

@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from internimage_perception.data.distortion.augmentation import DistortionAugmen
 from internimage_perception.data.distortion.backgrounds import BackgroundBank
 from internimage_perception.data.distortion.config import DistortionConfig
 from internimage_perception.data.distortion.output import OutputFolder, spec_of
+from internimage_perception.data.sample import IGNORED, Sample
 from internimage_perception.errors import ConfigError, DatasetError, PerceptionError
 
 _VERSION = 1
@@ -86,8 +88,13 @@ def augment_dataset(
         on_sample: called with how many samples are finished, and of how many.
 
     Raises:
-        PerceptionError: the folder holds something else or cannot be written, or no sample could be used.
+        PerceptionError: the folder holds something else or cannot be written, no sample could be used, a
+            sample's name leads out of the folder, or the configuration's labels are no classes.
     """
+    _check_names(dataset.names)
+    # Before the folder is begun, which would then be for these options.
+    with suppress(DatasetError):
+        _check_labels(spec.config, dataset.classes, dataset[0])
     folder = OutputFolder(out, _described(dataset, spec, backgrounds), spec.suffix)
     for leftover in out.rglob(".*.part"):
         leftover.unlink(missing_ok=True)
@@ -125,7 +132,12 @@ class _Worker:
     def make(self, task: _Task) -> tuple[_Task, str]:
         """Make and write a sample; returns the reason if it cannot be read or does not fit."""
         try:
-            made = self._augmentation.augment(self._dataset[task.index], self._stream(task))
+            sample = self._dataset[task.index]
+        except DatasetError as error:
+            return task, str(error)
+        _check_labels(self._spec.config, self._dataset.classes, sample)
+        try:
+            made = self._augmentation.augment(sample, self._stream(task))
         except (DatasetError, ConfigError) as error:
             return task, str(error)
         made = replace(made, sample=replace(made.sample, name=task.name))
@@ -176,6 +188,28 @@ def _results(worker: _Worker, tasks: Sequence[_Task], workers: int) -> Iterator[
             raise PerceptionError(message) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Raise PerceptionError for a name whose files would not lie in the folder: they might be the inputs."""
+    for name in names:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or not path.name:
+            message = f"the sample {name!r} leads out of the output folder; names must be relative paths"
+            raise PerceptionError(message)
+
+
+def _check_labels(config: DistortionConfig, classes: Sequence[str], sample: Sample) -> None:
+    """Raise PerceptionError where labelled pixels would get a class id that the dataset does not have."""
+    if sample.labels is None:
+        return
+    for key in ("outside_label", "ego_label", "no_source_label"):
+        if len(classes) <= (label := getattr(config, key)) != IGNORED:
+            message = (
+                f"{key} is {label}, but the dataset's labels have {len(classes)} classes, 0 to "
+                f"{len(classes) - 1}; set it to {IGNORED}, or choose a label map with that class"
+            )
+            raise PerceptionError(message)
 
 
 def _described(dataset: Dataset, spec: JobSpec, backgrounds: BackgroundBank | None) -> dict[str, object]:

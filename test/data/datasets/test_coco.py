@@ -69,6 +69,35 @@ def test_categories_by_name(tmp_path: Path) -> None:
         load_dataset("coco", annotations=file, label_map="nuscenes_to_detection10")
 
 
+def test_pictures_of_another_size_than_annotated_are_refused(tmp_path: Path) -> None:
+    """Boxes of a resized picture would lie elsewhere."""
+    file = save(tmp_path, [annotation(1, 3, [0, 0, 1, 1])])
+    content = json.loads(file.read_text())
+    content["images"][0] |= {"width": 2 * WIDTH, "height": 2 * HEIGHT}
+    del content["images"][1]["width"]
+    file.write_text(json.dumps(content))
+    dataset = load_dataset("coco", annotations=file, images=tmp_path / "images")
+    message = rf"val/0\.png has {WIDTH}x{HEIGHT} pixels, .*instances\.json is for {2 * WIDTH}x{2 * HEIGHT}"
+    with pytest.raises(DatasetError, match=message):
+        dataset[0]
+    assert dataset[1].objects == ()
+
+
+def test_names_stay_below_the_folder_of_pictures(tmp_path: Path) -> None:
+    """Whatever the file names: results are written under these names."""
+    file = save(tmp_path, [annotation(1, 3, [0, 0, 1, 1])])
+    content = json.loads(file.read_text())
+    content["images"][0]["file_name"] = str(tmp_path / "images" / "val" / "0.png")
+    content["images"][1]["file_name"] = "../images/val/1.png"
+    file.write_text(json.dumps(content))
+    below = load_dataset("coco", annotations=file, images=tmp_path / "images")
+    assert list(below.names) == ["val/0", "val/1"] and len(below[0].objects) == 1
+    (tmp_path / "other").mkdir()
+    beside = load_dataset("coco", annotations=file, images=tmp_path / "other")
+    assert list(beside.names) == ["images/val/0", "images/val/1"]
+    assert beside[1].image.shape == (HEIGHT, WIDTH, 3)
+
+
 # Texts and counts published with other implementations of the format.
 KNOWN = {
     "061M": [0, 6, 1, 3], "061": [0, 6, 1], "061K": [0, 6, 1, 1], "061O": [0, 6, 1, 5], "0610": [0, 6, 1, 6],
