@@ -45,6 +45,8 @@ class Cityscapes(FileDataset):
         folder = root / images / split
         pictures = list_files(folder, (".png",), "Cityscapes pictures", ending=f"_{images}")
         found: dict[str, Path] = {}
+        if split == "train_extra" and annotations == "gtFine":
+            raise DatasetError(f"{folder} has no fine labels: set `annotations` to gtCoarse, or none")
         if annotations != "none":
             ending = f"_{annotations}_{labels}"
             found = list_files(root / annotations / split, (".png",), "Cityscapes labels", ending=ending)

@@ -1,7 +1,7 @@
 """nuScenes: six pinhole cameras with poses and 3-D boxes, from the tables of version 1.0."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -74,6 +74,7 @@ class NuScenes(FileDataset):
             moments = _samples(tables, scenes)
             self._calibrations = {item["token"]: item for item in _table(tables, "calibrated_sensor")}
             channels = {item["token"]: item["channel"] for item in _table(tables, "sensor")}
+            _check_cameras(tables, cameras, channels.values())
             poses = {item["token"]: item for item in _table(tables, "ego_pose")}
             entries, self._shots = [], []
             for item in sorted(_table(tables, "sample_data"), key=lambda item: int(item["timestamp"])):
@@ -182,6 +183,12 @@ def _table(folder: Path, name: str) -> list[Record]:
     if not isinstance(content, list):
         raise DatasetError(f"{file} is no table of nuScenes: it must be a list of records")
     return content
+
+
+def _check_cameras(tables: Path, cameras: Sequence[str], channels: Iterable[str]) -> None:
+    known = sorted(name for name in channels if name.startswith("CAM"))
+    if missing := [name for name in cameras if name not in known]:
+        raise DatasetError(f"{tables} has no camera {missing[0]}; it has {', '.join(known)}")
 
 
 def _samples(tables: Path, scenes: Sequence[str]) -> set[str]:

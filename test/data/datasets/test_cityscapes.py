@@ -87,6 +87,12 @@ def test_without_labels_or_incomplete(root: Path) -> None:
         load_dataset("cityscapes", root=root)
     with pytest.raises(DatasetError, match=r"no folder .*leftImg8bit/dev.*holds test, train"):
         load_dataset("cityscapes", root=root, split="dev")
+    write(root / "leftImg8bit/train_extra/ulm/ulm_000000_000019_leftImg8bit.png", picture())
+    with pytest.raises(DatasetError, match=r"leftImg8bit/train_extra has no fine labels: .* gtCoarse"):
+        load_dataset("cityscapes", root=root, split="train_extra")
+    write(root / "gtCoarse/train_extra/ulm/ulm_000000_000019_gtCoarse_labelIds.png", ids([7]))
+    extra = load_dataset("cityscapes", root=root, split="train_extra", annotations="gtCoarse")
+    assert extra[0].labels.max() == 0
 
 
 @pytest.fixture
