@@ -173,7 +173,8 @@ def _expanded(f: Floats) -> tuple[Singles, Floats]:
         for column, x in enumerate(offsets.astype(np.float32)):
             result[:, row, :, column] = start + (slope + half_xx * x) * x
     # Central differences are off by a sixth of the third derivative, of which 0.375 remains at a corner.
-    error = np.zeros(middle.shape)
+    # Only the mixed derivative looks at the neighbours across the corners, which may be unknown.
+    error = np.where(np.isfinite(f_xy), 0.0, np.inf)
     for second in (f_xx, f_yy):
         for axis in (0, 1):
             if second.shape[axis] == 1:

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from internimage_perception.data.distortion import DistortionConfig
@@ -47,6 +47,13 @@ def warps(draw):
 
 @settings(max_examples=40)
 @given(warps())
+# One corner's node alone is beyond the rim of the source's lens.
+@example(
+    CameraWarp(
+        source=FISHEYE, target=drawn_lens("equidistant", 242), rotation=turned(0.28125, 0.28125, 0.0),
+        translation=(0.0, 0.0, 0.0),
+    )
+)  # fmt: skip
 def test_interpolation_is_as_good_as_every_pixel(warp):
     placed = warp_map(warp)
     pixels = warp.target.pixel_grid().reshape(-1, 2)
