@@ -15,6 +15,8 @@ from internimage_perception.inference.results import RANKS, RankedClass
 from internimage_perception.inference.tasks.classification import ClassificationTask
 
 _FAILED = 1
+_MOST_THREADS = 256
+"""As for the nodes; runtimes start as many as they are told, until the memory is full."""
 _Answer = tuple[RankedClass, ...] | ImageError
 
 
@@ -44,8 +46,8 @@ def run(options: argparse.Namespace) -> int:
     """Print the classes of every image; returns 1 when one of the files is of no use."""
     if not 1 <= options.top <= RANKS:
         raise ConfigError(f"--top is {options.top}; the models' graphs answer with 1 to {RANKS} classes")
-    if options.threads < 0:
-        raise ConfigError(f"--threads is {options.threads}; it must be 0 or more")
+    if not 0 <= options.threads <= _MOST_THREADS:
+        raise ConfigError(f"--threads is {options.threads}; it must be 0 to {_MOST_THREADS}")
     bundle = Bundle.load(options.model)
     bundle.require_task(CLASSIFICATION)
     task = ClassificationTask(

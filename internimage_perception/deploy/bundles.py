@@ -163,7 +163,13 @@ def _model(
         model = (Segmentor(config) if isinstance(config, SegmentorConfig) else Classifier(config)).eval()
     if state_dict is not None:
         load_weights(model, state_dict)
-    for tensor in model.state_dict().values():
+    for key, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            message = (
+                f"the weights are of no use: {key} holds values that are not finite numbers, as after a "
+                "training that diverged; take an earlier checkpoint"
+            )
+            raise BundleError(message)
         tensor.copy_(to_half(tensor))
     return model
 

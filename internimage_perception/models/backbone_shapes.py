@@ -28,7 +28,7 @@ def shape_of(shapes: Mapping[str, Shape], key: str, dimensions: int) -> Shape:
         message = f"the weights lack {key}, without which the network is not known"
         raise BundleError(message)
     if len(shape) != dimensions or not all(1 <= size <= _LARGEST for size in shape):
-        message = f"{key} has the shape {shape}; {dimensions} sizes from 1 are expected"
+        message = f"{key} has the shape {shape}; expected are {dimensions} sizes, each at least 1"
         raise BundleError(message)
     return shape
 

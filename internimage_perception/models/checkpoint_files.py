@@ -83,9 +83,7 @@ def read_checkpoint(
         BundleError: the file is missing, damaged, would have to run code, or lacks what was asked for.
     """
     path = Path(path)
-    if not path.is_file():
-        message = f"no weights at {path}"
-        raise BundleError(message)
+    _require_content(path)
     if path.suffix == ".safetensors":
         content: object = _read_safetensors(path)
     else:
@@ -95,8 +93,14 @@ def read_checkpoint(
         message = f"{path} holds no weights: expected names and tensors, found {type(taken).__name__}"
         raise BundleError(message)
     for key, value in taken.items():
-        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+        if not isinstance(key, str):
+            message = f"{path} holds no plain weights: the key {key!r} is {type(key).__name__}, not a name"
+            raise BundleError(message)
+        if not isinstance(value, torch.Tensor):
             message = f"{path} holds no plain weights: entry {key!r} is {type(value).__name__}, not a tensor"
+            raise BundleError(message)
+        if kind := _unusable(value):
+            message = f"{path} holds no plain weights: {key} is {kind}; save dense real numbers"
             raise BundleError(message)
     weights, prefixes = _without_prefixes(dict(taken))
     top = content if names and isinstance(content, Mapping) else {}
@@ -116,6 +120,30 @@ def read_checkpoint(
 def plain_keys(state: StateDict) -> StateDict:
     """Return weights under the keys of this package: without wrappers' prefixes, layer scales as gammas."""
     return _renamed(_without_prefixes(state)[0])
+
+
+def _require_content(path: Path) -> None:
+    """Raise BundleError unless there is a file with something in it."""
+    if path.is_dir():
+        message = f"{path} is a folder, not a file with weights; name the .pth or .safetensors file in it"
+        raise BundleError(message)
+    if not path.is_file():
+        message = f"no weights at {path}"
+        raise BundleError(message)
+    if path.stat().st_size == 0:
+        message = f"{path} is empty (0 bytes); copy or download it again"
+        raise BundleError(message)
+
+
+def _unusable(tensor: torch.Tensor) -> str:
+    """Return what kind of tensor this is where a network cannot take its values; else nothing."""
+    if tensor.is_meta:
+        return "a shape without values (device meta)"
+    if tensor.layout != torch.strided:
+        return "sparse"
+    if tensor.is_quantized:
+        return "quantised"
+    return "of complex numbers" if tensor.is_complex() else ""
 
 
 def _find(path: Path, content: object, averaged: bool) -> tuple[tuple[str, ...], object]:
@@ -195,6 +223,13 @@ def _read_pickle(path: Path, trust: bool, mapped: bool) -> object:
             mmap=True if mapped and archive else None,
         )
     except pickle.UnpicklingError as error:
+        if "Unsupported operand" in str(error):  # noise, or a protocol that PyTorch writes when told to
+            message = (
+                f"{path} was not read: its list of contents is damaged, or pickled by another protocol than "
+                "PyTorch's own. Compare it with its source; if it is the same and you trust it, load it with "
+                "trust_pickle=True (command line: --trust-pickle)"
+            )
+            raise BundleError(message) from error
         found = re.search(r"GLOBAL (\S+)", str(error))
         message = (
             f"{path} was not read: it wants to run code while loading "
@@ -203,7 +238,9 @@ def _read_pickle(path: Path, trust: bool, mapped: bool) -> object:
         )
         raise BundleError(message) from error
     except Exception as error:  # a damaged file can make the unpickler fail in any way
-        message = f"{path} is no PyTorch weights file or damaged: {error}"
+        # A bare KeyError says no more than which byte it stumbled over.
+        reason = "it does not begin like one" if isinstance(error, KeyError) else str(error)
+        message = f"{path} is no PyTorch weights file or damaged: {reason or type(error).__name__}"
         raise BundleError(message) from error
 
 

@@ -134,6 +134,7 @@ def test_a_useless_file_costs_only_its_own_answer(model, pictures, tmp_path, for
         (["--top", "0"], "--top is 0"),
         (["--top", "6"], "--top is 6; the models' graphs answer with 1 to 5"),
         (["--threads", "-1"], "--threads is -1"),
+        (["--threads", "257"], "--threads is 257; it must be 0 to 256"),
         (["--model", "nowhere"], "no model bundle at nowhere"),
     ],
 )

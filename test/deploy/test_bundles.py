@@ -200,3 +200,12 @@ def test_overwriting_spares_what_is_no_bundle(tmp_path: Path) -> None:
             output_spec=OutputSpec("model"), overwrite=True,
         )  # fmt: skip
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_make_no_bundle(tmp_path, value):
+    state = create_model(NETWORK).state_dict()
+    state["decode_head.conv_seg.bias"][2] = value
+    with pytest.raises(BundleError, match=r"decode_head\.conv_seg\.bias holds values that are not finite"):
+        make(tmp_path / "model", state_dict=state, provenance={"weights": "for tests"})
+    assert not list(tmp_path.iterdir())

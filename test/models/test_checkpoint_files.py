@@ -152,3 +152,48 @@ def test_a_mapped_file_takes_memory_only_where_it_is_used(tmp_path, suffix):
     weights = read_checkpoint(path, mapped=True).weights
     assert resident_bytes() - before < size // 4
     assert float(weights["large"][-1]) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (torch.ones(3, device="meta"), "b is a shape without values"),
+        (torch.ones(3, 2).to_sparse(), "b is sparse"),
+        (torch.ones(3, dtype=torch.complex64), "b is of complex numbers"),
+    ],
+)
+def test_tensors_without_plain_numbers_are_named(tmp_path, tensor, words):
+    with pytest.raises(BundleError, match=rf"w\.pth holds no plain weights: {words}"):
+        read(tmp_path, {"state_dict": {"a": torch.ones(2), "b": tensor}})
+
+
+def test_a_key_that_is_no_name_is_named(tmp_path):
+    with pytest.raises(BundleError, match="the key 1 is int, not a name"):
+        read(tmp_path, {"a": torch.ones(2), 1: torch.ones(2)})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", r"is empty \(0 bytes\)"),
+        (b"hello weights\n", "damaged: it does not begin like one"),
+    ],
+)
+def test_files_that_hold_no_weights_are_not_called_dangerous(tmp_path, content, words):
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(BundleError, match=words) as caught:
+        read_checkpoint(tmp_path / "w.pth")
+    assert "trust" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_another_pickle_protocol_may_be_damage_and_is_read_with_trust(tmp_path):
+    torch.save(WEIGHTS, tmp_path / "w.pth", pickle_protocol=4)
+    with pytest.raises(BundleError, match="its list of contents is damaged, or pickled by another protocol"):
+        read_checkpoint(tmp_path / "w.pth")
+    assert same(read_checkpoint(tmp_path / "w.pth", trust_pickle=True).weights, WEIGHTS)
+
+
+def test_a_folder_is_called_one(tmp_path):
+    with pytest.raises(BundleError, match="is a folder"):
+        read_checkpoint(tmp_path)

@@ -312,7 +312,7 @@ REFUSED = {
         lambda: replaced(meta_state(TINY), "patch_embed.conv2.weight", (16,)), r"has the shape \(16,\)",
     ),
     "empty stem": (
-        lambda: replaced(meta_state(TINY), "patch_embed.conv2.weight", (0, 8, 3, 3)), "sizes from 1",
+        lambda: replaced(meta_state(TINY), "patch_embed.conv2.weight", (0, 8, 3, 3)), "each at least 1",
     ),
     "odd groups": (
         lambda: replaced(meta_state(TINY), "levels.0.blocks.0.dcn.mask.weight", (7, 16)), "fits no number",
