@@ -19,8 +19,10 @@ Bools = npt.NDArray[np.bool_]
 
 # Blocks of this many points keep every intermediate array inside the second-level cache.
 _BLOCK = 1 << 14
-# A coefficient beyond this comes from a misread file, and powers of it would overflow.
+# A number beyond this comes from a misread file, and powers of it would overflow.
 _LARGEST = 1e9
+_LARGEST_SIDE = 65536
+"""Pixels; no camera has more, and masks of more would fill the memory."""
 
 CENTRE_RADIUS = 1e-9
 """Points nearer than this, metres, are the camera centre: moving points between frames leaves such noise."""
@@ -194,7 +196,11 @@ class CameraModel(ABC):
         if key in {"width", "height"}:
             if number < 1 or number != int(number):
                 raise self._wrong(key, value, "a whole number of pixels, at least 1")
+            if number > _LARGEST_SIDE:
+                raise self._wrong(key, value, f"at most {_LARGEST_SIDE} pixels")
             return int(number)
+        if key in {"fx", "fy", "cx", "cy"} and abs(number) > _LARGEST:
+            raise self._wrong(key, value, f"between {-_LARGEST:g} and {_LARGEST:g}")
         if key in {"fx", "fy", "theta_max"} and not number > 0.0:
             raise self._wrong(key, value, "greater than 0")
         return number

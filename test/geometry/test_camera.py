@@ -149,6 +149,10 @@ def test_pixel_grid_is_column_then_row() -> None:
     [
         ("width", 0, "at least 1"),
         ("height", 10.5, "whole number"),
+        ("width", 1e30, "at most 65536 pixels"),
+        ("height", 65537, "at most 65536 pixels"),
+        ("fx", 1e308, r"between -1e\+09 and 1e\+09"),
+        ("cy", -1e300, r"between -1e\+09 and 1e\+09"),
         ("fx", 0.0, "greater than 0"),
         ("fy", -3.0, "greater than 0"),
         ("cx", math.nan, "finite"),
