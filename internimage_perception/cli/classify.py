@@ -10,13 +10,12 @@ from pathlib import Path
 from internimage_perception.errors import ConfigError, ImageError
 from internimage_perception.inference.backends import BACKENDS, create_backend
 from internimage_perception.inference.bundle import CLASSIFICATION, Bundle
+from internimage_perception.inference.parameters import MOST_THREADS
 from internimage_perception.inference.photographs import read_photograph
 from internimage_perception.inference.results import RANKS, RankedClass
 from internimage_perception.inference.tasks.classification import ClassificationTask
 
 _FAILED = 1
-_MOST_THREADS = 256
-"""As for the nodes; runtimes start as many as they are told, until the memory is full."""
 _Answer = tuple[RankedClass, ...] | ImageError
 
 
@@ -46,8 +45,8 @@ def run(options: argparse.Namespace) -> int:
     """Print the classes of every image; returns 1 when one of the files is of no use."""
     if not 1 <= options.top <= RANKS:
         raise ConfigError(f"--top is {options.top}; the models' graphs answer with 1 to {RANKS} classes")
-    if not 0 <= options.threads <= _MOST_THREADS:
-        raise ConfigError(f"--threads is {options.threads}; it must be 0 to {_MOST_THREADS}")
+    if not 0 <= options.threads <= MOST_THREADS:
+        raise ConfigError(f"--threads is {options.threads}; it must be 0 to {MOST_THREADS}")
     bundle = Bundle.load(options.model)
     bundle.require_task(CLASSIFICATION)
     task = ClassificationTask(

@@ -20,6 +20,7 @@ from internimage_perception.evaluation.truth import TruthFolder
 from internimage_perception.files import write_text
 from internimage_perception.inference.backends import BACKENDS
 from internimage_perception.inference.bundle import SEGMENTATION, Bundle
+from internimage_perception.inference.parameters import MOST_THREADS
 
 FORMAT = 1
 EXIT_GATE = 3
@@ -67,8 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Replay, compare with the truth, write the report; prints the scores and what the gate says."""
-    if options.worst < 0 or options.threads < 0:
-        raise ConfigError("--worst and --threads must be 0 or more")
+    if options.worst < 0:
+        raise ConfigError(f"--worst is {options.worst}; it must be 0 or more")
+    if not 0 <= options.threads <= MOST_THREADS:
+        raise ConfigError(f"--threads is {options.threads}; it must be 0 to {MOST_THREADS}")
     # Everything that can be refused is looked at before the work starts.
     bundle = Bundle.load(options.model)
     bundle.require_task(SEGMENTATION)

@@ -15,6 +15,9 @@ from internimage_perception.inference.collector import CollectorConfig
 
 Value = bool | int | float | str | tuple[str, ...]
 
+MOST_THREADS = 256
+"""Runtimes start as many threads as they are told, until the memory is full."""
+
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
@@ -52,7 +55,7 @@ class PerceptionParameters:
     tasks: tuple[str, ...] = _parameter(("segmentation",), "What to compute.", choices=("segmentation",))
     backend: str = _parameter("auto", "What runs the graph.", choices=BACKENDS)
     threads: int = _parameter(
-        0, "CPU threads of the graph; 0 leaves it to the backend.", minimum=0, maximum=256
+        0, "CPU threads of the graph; 0 leaves it to the backend.", minimum=0, maximum=MOST_THREADS
     )
     anchor: str = _parameter("", "Camera whose images open a set; empty takes the rig's first.")
     rate_hz: float = _parameter(

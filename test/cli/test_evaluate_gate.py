@@ -184,6 +184,10 @@ REFUSED: dict[str, tuple[Callable[[Bench, np.ndarray], list[str]], list[str]]] =
         ["{truth}", "holds no replay"],
     ),
     "negative worst": (lambda bench, _: bench.words("--worst", "-1"), ["--worst"]),
+    "too many threads": (
+        lambda bench, _: bench.words("--threads", "100000"),
+        ["--threads is 100000", "0 to 256"],
+    ),
     "missing gate": (lambda bench, _: bench.words("--gate", "no.yaml"), ["no.yaml", "cannot be read"]),
 }
 
