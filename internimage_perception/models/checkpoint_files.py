@@ -170,10 +170,12 @@ def _find(path: Path, content: object, averaged: bool) -> tuple[tuple[str, ...],
 def _without_prefixes(state: StateDict) -> tuple[StateDict, tuple[str, ...]]:
     """Take off what is in front of every key; returns that too."""
     prefixes: list[str] = []
-    for prefix in _PREFIXES:
-        if state and all(key.startswith(prefix) for key in state):
-            state = {key[len(prefix) :]: value for key, value in state.items()}
-            prefixes.append(prefix)
+    # In either order, and repeatedly: wrappers are wrapped.
+    while prefix := next(
+        (item for item in _PREFIXES if state and all(key.startswith(item) for key in state)), ""
+    ):
+        state = {key[len(prefix) :]: value for key, value in state.items()}
+        prefixes.append(prefix)
     return state, tuple(prefixes)
 
 

@@ -197,3 +197,10 @@ def test_another_pickle_protocol_may_be_damage_and_is_read_with_trust(tmp_path):
 def test_a_folder_is_called_one(tmp_path):
     with pytest.raises(BundleError, match="is a folder"):
         read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("prefixes", [("module.", "model."), ("model.", "module."), ("module.", "module.")])
+def test_prefixes_fall_away_in_any_order(tmp_path, prefixes):
+    file = read(tmp_path, {"".join(prefixes) + key: value for key, value in WEIGHTS.items()})
+    assert same(file.weights, WEIGHTS)
+    assert file.prefixes == prefixes
