@@ -147,7 +147,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], *, stric
         What did not match.
 
     Raises:
-        BundleError: with `strict`, listing missing, unexpected and misshaped keys.
+        BundleError: with `strict`, listing missing, unexpected and misshaped keys; weights that are whole
+            numbers.
     """
     report, fitting = _compare(model, weights)
     if strict and (report.missing or report.unexpected or report.misshaped):
@@ -155,6 +156,15 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], *, stric
         if any(".conv_seg." in difference for difference in report.misshaped):
             hint = "; the number of classes differs: build the model with the weights' num_classes"
         message = f"the weights do not fit the model: {report}{hint}"
+        raise BundleError(message)
+    own = model.state_dict()
+    floats = {key for key in fitting if own[key].is_floating_point()}
+    whole = [key for key in fitting if key in floats and not fitting[key].is_floating_point()]
+    if whole:
+        message = (
+            f"{len(whole)} of the weights are whole numbers, such as {whole[0]}, as after quantisation, "
+            "whose scales are not known here; take the weights from before it"
+        )
         raise BundleError(message)
     model.load_state_dict(fitting, strict=False)
     return report

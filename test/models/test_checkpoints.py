@@ -192,3 +192,12 @@ def test_files_without_weights_are_named(tmp_path, content):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(BundleError, match="gone"):
         load_checkpoint(tmp_path / "gone.pth")
+
+
+def test_whole_numbers_are_no_weights():
+    model = torch.nn.Linear(2, 2)
+    before = model.weight.detach().clone()
+    state = {"weight": torch.ones(2, 2, dtype=torch.int8), "bias": torch.ones(2)}
+    with pytest.raises(BundleError, match="1 of the weights are whole numbers, such as weight"):
+        load_weights(model, state)
+    assert torch.equal(model.weight, before)
