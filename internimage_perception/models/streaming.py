@@ -6,6 +6,7 @@ each tensor is made once, in its final type and place, from pieces of a few mega
 """
 
 import io
+import pickle
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -109,8 +110,7 @@ def _places(path: Path) -> dict[str, _Place]:
     for key, tensor in state.items():
         start = getattr(tensor.untyped_storage(), "_checkpoint_offset", None)
         if start is None:
-            message = f"{path} is of PyTorch's format before 1.6; load and save it once with a later PyTorch"
-            raise BundleError(message)
+            raise _too_old(path)
         if not tensor.is_contiguous():
             message = (
                 f"{path}: {key} is stored transposed or in part; load the file and save its tensors anew"
@@ -124,9 +124,13 @@ def _places(path: Path) -> dict[str, _Place]:
 def _check_archive(path: Path) -> None:
     """Refuse a .pth whose bytes are not the values: packed anew by an archiver, or from a big-endian host.
 
-    What is no archive at all is left to PyTorch, whose complaints fit.
+    What is neither an archive nor a bare pickle is left to PyTorch, whose complaints fit.
     """
     if not zipfile.is_zipfile(path):
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.read(1) == pickle.PROTO:
+                    raise _too_old(path)
         return
     try:
         with zipfile.ZipFile(path) as archive:
@@ -140,6 +144,12 @@ def _check_archive(path: Path) -> None:
     if b"big" in orders or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         message = f"{path} is compressed or big-endian; load it and save its tensors anew"
         raise BundleError(message)
+
+
+def _too_old(path: Path) -> BundleError:
+    return BundleError(
+        f"{path} is of PyTorch's format before 1.6; load and save it once with a later PyTorch"
+    )
 
 
 def _without_values(places: Mapping[str, _Place]) -> dict[str, torch.Tensor]:
