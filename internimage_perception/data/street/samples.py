@@ -20,6 +20,9 @@ Rng = np.random.Generator
 
 _VIEWS_PER_MOMENT = 4
 _LAPSE_S = (0.8, 6.0)
+# Metres behind base_link, from the middle to a side, and up to bonnet and roof.
+_CAR = ((0.7, 1.2), (0.82, 0.98), (0.7, 1.05), (1.38, 1.9))
+_VAN = ((0.8, 1.8), (0.92, 1.1), (0.9, 1.3), (1.8, 2.3))
 
 
 def random_sample(
@@ -86,21 +89,8 @@ def random_samples(
 def draw_ego(rng: Rng, *, tall: bool = False) -> EgoShape:
     """Draw the body of the own car, or of a van if `tall`."""
     front = rng.uniform(3.3, 4.0)
-    if tall:
-        return EgoShape(
-            rear=-rng.uniform(0.8, 1.8),
-            front=front,
-            half_width=rng.uniform(0.92, 1.1),
-            bonnet=rng.uniform(0.9, 1.3),
-            roof=rng.uniform(1.8, 2.3),
-        )
-    return EgoShape(
-        rear=-rng.uniform(0.7, 1.2),
-        front=front,
-        half_width=rng.uniform(0.82, 0.98),
-        bonnet=rng.uniform(0.7, 1.05),
-        roof=rng.uniform(1.38, 1.9),
-    )
+    rear, half_width, bonnet, roof = (rng.uniform(*limits) for limits in (_VAN if tall else _CAR))
+    return EgoShape(rear=-rear, front=front, half_width=half_width, bonnet=bonnet, roof=roof)
 
 
 def draw_mounting(rng: Rng, ego: EgoShape, *, tall: bool = False) -> Floats:
@@ -121,10 +111,8 @@ def draw_mounting(rng: Rng, ego: EgoShape, *, tall: bool = False) -> Floats:
     else:
         x, y, z = rng.uniform(0.0, 2.0), rng.uniform(-0.5, 0.5), ego.roof + rng.uniform(0.04, 0.5)
         yaw = float(rng.choice([0.0, 0.0, np.pi]))
-    if tall and kind < 0.85:
-        z = rng.uniform(1.2, 2.4)
-    elif tall:
-        z = min(z, 2.4)
+    if tall:
+        z = rng.uniform(1.2, 2.4) if kind < 0.85 else min(z, 2.4)
     yaw += rng.normal(0.0, np.radians(12.0))
     pitch, roll = np.radians(rng.uniform(-6.0, 36.0)), np.radians(rng.normal(0.0, 3.5))
     return pose((x, y, z), rpy_to_matrix(float(roll), float(pitch), float(yaw))) @ BODY_FROM_OPTICAL
