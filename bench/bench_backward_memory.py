@@ -9,10 +9,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
-from results import save
+from results import peak_memory, save
 
 from internimage_perception.ops import dcnv3
 
@@ -30,14 +29,6 @@ CASES: Mapping[str, dict[str, object]] = {
         "implementation": "reference",
     },
 }  # fmt: skip
-
-
-def peak(reset: bool = False) -> int:
-    """Return the largest resident memory so far in bytes; with `reset`, forget it, and return that of now."""
-    if reset:
-        Path("/proc/self/clear_refs").write_text("5")
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def measure(
@@ -65,9 +56,9 @@ def measure(
         return sum(tensor.nbytes for tensor in (*leaves, gradient, output, *results))
 
     call(8)
-    before = peak(reset=True)
+    before = peak_memory(reset=True)
     arrays = call(size)
-    found = peak() - before
+    found = peak_memory() - before
     mib = 2.0**20
     return {
         "arrays_mib": round(arrays / mib, 2),

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from results import save
+from results import durations, save
 
 from internimage_perception.inference.bundle import (
     CLASS_NAMES,
@@ -62,14 +62,8 @@ for name, at in marks:
 
 def timed(call: Callable[[], object], repeats: int) -> dict[str, float]:
     """Return the least wall-clock and processor time in seconds, after one call to warm up."""
-    call()
-    wall, process = [], []
-    for _ in range(repeats):
-        start, used = time.perf_counter(), processor_time()
-        call()
-        wall.append(time.perf_counter() - start)
-        process.append(processor_time() - used)
-    return {"wall_s": round(min(wall), 4), "process_s": round(min(process), 4)}
+    wall, process = durations(call, repeats, time.perf_counter, processor_time).min(axis=1).tolist()
+    return {"wall_s": round(wall, 4), "process_s": round(process, 4)}
 
 
 def processor_time() -> float:

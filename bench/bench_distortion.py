@@ -16,7 +16,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import cv2
 import numpy as np
-from results import save
+from results import durations, save
 
 from internimage_perception.data.distortion import PRESETS, DistortionAugmentation
 from internimage_perception.data.distortion.draw import draw
@@ -34,13 +34,7 @@ GOALS = {"map_1024x512_ms": 20, "sample_1024x512_ms": 60}
 
 def least_ms(call: Callable[[], object], repeats: int) -> float:
     """Return the least processor time of a call in milliseconds, after one to warm up."""
-    call()
-    durations = []
-    for _ in range(repeats):
-        start = time.thread_time()
-        call()
-        durations.append(time.thread_time() - start)
-    return round(1e3 * min(durations), 2)
+    return round(1e3 * float(durations(call, repeats, time.thread_time).min()), 2)
 
 
 def sample_of(width: int, height: int, *, fisheye: bool) -> Sample:

@@ -22,7 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import cv2
 import numpy as np
 import numpy.typing as npt
-from results import save
+from results import durations, save
 
 from internimage_perception.geometry import (
     CameraModel,
@@ -70,13 +70,7 @@ SURROUND = tuple(
 
 def least_s(call: Call, repeats: int) -> float:
     """Return the least processor time of a call in seconds, after one to warm up."""
-    call()
-    durations = []
-    for _ in range(repeats):
-        start = time.thread_time()
-        call()
-        durations.append(time.thread_time() - start)
-    return min(durations)
+    return float(durations(call, repeats, time.thread_time).min())
 
 
 def points_within(theta_max: float, count: int) -> Floats:

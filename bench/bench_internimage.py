@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from results import save
+from results import durations, save
 
 from internimage_perception.deploy import create_bundle
 from internimage_perception.inference.backends import create_backend
@@ -35,18 +35,12 @@ Operator = Callable[..., torch.Tensor]
 
 def measure(call: Callable[[], object], repeats: int) -> Timings:
     """Return the least and the median duration in milliseconds, after one call to warm up."""
-    call()
-    durations = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        durations.append(1000 * (time.perf_counter() - start))
-    return summary(durations)
+    return summary((1000 * durations(call, repeats, time.perf_counter)[0]).tolist())
 
 
-def summary(durations: list[float]) -> Timings:
+def summary(times_ms: list[float]) -> Timings:
     """Return least and median."""
-    return {"min_ms": round(min(durations), 2), "median_ms": round(float(np.median(durations)), 2)}
+    return {"min_ms": round(min(times_ms), 2), "median_ms": round(float(np.median(times_ms)), 2)}
 
 
 def backbone() -> InternImage:
@@ -94,18 +88,18 @@ def operator_timings(repeats: int, official: Operator | None) -> dict[str, objec
 
 def in_turns(calls: dict[str, Call], repeats: int) -> dict[str, object]:
     """Time calls in turns, so that other load hits all alike; ratios are to the official one."""
-    durations: dict[str, list[float]] = {name: [] for name in calls}
+    taken: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(repeats + 1):
         for name, call in calls.items():
             start = time.perf_counter()
             call()
             if turn:
-                durations[name].append(1000 * (time.perf_counter() - start))
-    found: dict[str, object] = {name: summary(values) for name, values in durations.items()}
+                taken[name].append(1000 * (time.perf_counter() - start))
+    found: dict[str, object] = {name: summary(values) for name, values in taken.items()}
     if "official" in calls:
         found["times_faster"] = {
-            name: round(min(durations["official"]) / min(values), 2)
-            for name, values in durations.items()
+            name: round(min(taken["official"]) / min(values), 2)
+            for name, values in taken.items()
             if name != "official"
         }
     return found

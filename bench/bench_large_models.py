@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from results import save
+from results import peak_memory, save
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from internimage_perception.models import create_model
@@ -119,19 +119,12 @@ def write(case: Case, path: Path) -> dict[str, object]:
     return {"file_gb": path.stat().st_size / _GB}
 
 
-def memory(field: str) -> int:
-    """Return VmRSS (resident now) or VmHWM (the highest so far) of this process, bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
-
-
 def load(case: Case, path: Path) -> dict[str, object]:
     """Load the file in this process, run the network once, and return what both took."""
-    before = memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_memory(reset=True)
     start = time.perf_counter()
     model = load_large_model(case.network, path)
-    load_s, highest = time.perf_counter() - start, memory("VmHWM") - before
+    load_s, highest = time.perf_counter() - start, peak_memory() - before
     weights = size_of(model.state_dict())
     start = time.perf_counter()
     with torch.inference_mode():
@@ -145,7 +138,7 @@ def load(case: Case, path: Path) -> dict[str, object]:
         "file_gb": round(path.stat().st_size / _GB, 3),
         "peak_gb": round(highest / _GB, 3),
         "peak_per_weights": round(highest / weights, 3),
-        "peak_with_forward_per_weights": round((memory("VmHWM") - before) / weights, 3),
+        "peak_with_forward_per_weights": round((peak_memory() - before) / weights, 3),
         "load_s": round(load_s, 1),
         f"forward_{SIDE}x{SIDE}_s": round(time.perf_counter() - start, 1),
         "answer": [list(item.shape) for item in answers],

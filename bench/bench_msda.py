@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from results import save
+from results import durations, save
 from torch.nn import functional
 
 from internimage_perception.ops import ms_deform_attn, roi_align
@@ -60,14 +60,8 @@ def grid_sample_form(
 
 def measure(call: Callable[[], object], repeats: int) -> Timings:
     """Return the least wall-clock and processor time in milliseconds, after one call to warm up."""
-    call()
-    wall, process = [], []
-    for _ in range(repeats):
-        start, used = time.perf_counter(), time.process_time()
-        call()
-        process.append(1000 * (time.process_time() - used))
-        wall.append(1000 * (time.perf_counter() - start))
-    return {"wall_ms": round(min(wall), 2), "process_ms": round(min(process), 2)}
+    wall, process = durations(call, repeats, time.perf_counter, time.process_time).min(axis=1).tolist()
+    return {"wall_ms": round(1000 * wall, 2), "process_ms": round(1000 * process, 2)}
 
 
 def attention(case: Case, repeats: int) -> dict[str, object]:

@@ -1,14 +1,15 @@
-"""What every measurement shares: a model that costs nothing, percentiles, and where results go."""
+"""What measurements share: a model that costs nothing, times and memory, and where results go."""
 
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from internimage_perception.inference.bundle import Bundle, ClassSpec, InputSpec, OutputSpec
 
@@ -23,6 +24,30 @@ def null_bundle(root: Path, output: str) -> Path:
         root, "null", "segmentation", {"kind": "none"}, classes, InputSpec(512, 512), OutputSpec(output)
     ).write_manifest()
     return root
+
+
+def durations(
+    call: Callable[[], object], repeats: int, *clocks: Callable[[], float]
+) -> npt.NDArray[np.float64]:
+    """Return seconds by each clock of each of several calls (clocks, repeats), after one call to warm up."""
+    call()
+    rows = []
+    for _ in range(repeats):
+        starts = [clock() for clock in clocks]
+        call()
+        rows.append([clock() - start for clock, start in zip(clocks, starts, strict=True)])
+    return np.array(rows).T
+
+
+def peak_memory(*, reset: bool = False) -> int:
+    """Return the largest resident memory so far in bytes; with `reset`, forget it, and return that of now.
+
+    Linux only.
+    """
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:

@@ -4,19 +4,17 @@ import argparse
 import json
 from pathlib import Path
 
-from internimage_perception.cli.bundle import parse_output_size
+from internimage_perception.cli.bundle_options import input_spec, parse_output_size
 from internimage_perception.cli.checkpoint_report import CheckpointReport
 from internimage_perception.cli.class_choice import choose_classes
 from internimage_perception.deploy import create_bundle
 from internimage_perception.errors import BundleError, ConfigError
-from internimage_perception.inference.bundle import ClassSpec, InputSpec, OutputSpec, sha256_of
+from internimage_perception.inference.bundle import ClassSpec, OutputSpec, sha256_of
 from internimage_perception.models import ClassifierConfig, save_checkpoint
 from internimage_perception.models.adapt import read_class_map, select_classes
 from internimage_perception.models.checkpoint_files import StateDict, read_checkpoint
 from internimage_perception.models.published import classifier_side
 from internimage_perception.models.recognition import Recognition, fit_weights, recognise
-
-_SEGMENTATION_SIZE = (512, 1024)
 
 
 def convert(options: argparse.Namespace) -> None:
@@ -92,13 +90,12 @@ def _write(options: argparse.Namespace, report: CheckpointReport, classes: tuple
             f"this is {network}: a bundle needs a head. Its weights alone can be written: give --out a name "
             "that ends in .safetensors"
         )
-    height, width = _input_size(network)
     bundle = create_bundle(
         out,
         architecture=network.architecture,
         state_dict=state,
         classes=classes,
-        input_spec=InputSpec(options.height or height, options.width or width, options.channel_order),
+        input_spec=input_spec(options, _classifier_side(network)),
         output_spec=OutputSpec(parse_output_size(options.output_size)),
         name=options.name or out.resolve().name,
         provenance={
@@ -124,9 +121,8 @@ def _apart(state: StateDict) -> StateDict:
     return separate
 
 
-def _input_size(network: Recognition) -> tuple[int, int]:
-    """Return the height and width that such networks are made for."""
-    if network.task == "segmentation":
-        return _SEGMENTATION_SIZE
-    side = classifier_side(f"internimage_{network.variant.lower()}", network.classes or 0)
-    return side, side
+def _classifier_side(network: Recognition) -> int | None:
+    """Return the side of the images that such a classifier is made for; None for a segmentor."""
+    if not isinstance(network.config, ClassifierConfig):
+        return None
+    return classifier_side(f"internimage_{network.variant.lower()}", network.config.num_classes)

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from internimage_perception.cli.backend_options import add_backend_arguments, check_threads
 from internimage_perception.errors import ConfigError, ImageError
-from internimage_perception.inference.backends import BACKENDS, create_backend
+from internimage_perception.inference.backends import create_backend
 from internimage_perception.inference.bundle import CLASSIFICATION, Bundle
-from internimage_perception.inference.parameters import MOST_THREADS
 from internimage_perception.inference.photographs import read_photograph
 from internimage_perception.inference.results import RANKS, RankedClass
 from internimage_perception.inference.tasks.classification import ClassificationTask
@@ -34,10 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"classes to print, 1 to {RANKS} (default {RANKS})",
     )
-    parser.add_argument("--backend", default="auto", choices=BACKENDS)
-    parser.add_argument(
-        "--threads", type=int, default=0, help="CPU threads of the graph; 0: the backend's choice"
-    )
+    add_backend_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -45,8 +42,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the classes of every image; returns 1 when one of the files is of no use."""
     if not 1 <= options.top <= RANKS:
         raise ConfigError(f"--top is {options.top}; the models' graphs answer with 1 to {RANKS} classes")
-    if not 0 <= options.threads <= MOST_THREADS:
-        raise ConfigError(f"--threads is {options.threads}; it must be 0 to {MOST_THREADS}")
+    check_threads(options)
     bundle = Bundle.load(options.model)
     bundle.require_task(CLASSIFICATION)
     task = ClassificationTask(

@@ -5,8 +5,15 @@ import math
 import re
 from pathlib import Path
 
-from internimage_perception.cli.bundle import check_replaceable, parse_output_size
-from internimage_perception.errors import BackendError, BundleError, ConfigError
+from internimage_perception.cli.bundle_options import (
+    add_bundle_arguments,
+    add_trust_argument,
+    check_input_size,
+    check_replaceable,
+    missing_extra,
+    parse_output_size,
+)
+from internimage_perception.errors import BundleError, ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,10 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     reading = parser.add_argument_group("reading")
     reading.add_argument("--ema", action="store_true", help="take the moving average of the weights")
-    reading.add_argument(
-        "--trust-pickle", action="store_true",
-        help="let a .pth file run code while it is read; only for sources you trust",
-    )  # fmt: skip
+    add_trust_argument(reading)
     reading.add_argument(
         "--backbone-only", action="store_true",
         help="take the backbone alone, of detectors and Mask2Former too",
@@ -43,21 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", type=Path, metavar="FILE",
         help="names and colours: a .yaml, a .txt with a name per line, or cityscapes19",
     )  # fmt: skip
-    bundle.add_argument(
-        "--height", type=int, help="rows of the network's input (default 512; classifiers: as published)"
-    )
-    bundle.add_argument(
-        "--width", type=int, help="columns of the network's input (default 1024; classifiers: as published)"
-    )
-    bundle.add_argument(
-        "--output-size", default="model", metavar="model|input|HxW",
-        help="size of the masks: the network's input, the image, or a fixed one (default model)",
-    )  # fmt: skip
-    bundle.add_argument(
-        "--channel-order", default="rgb", choices=("rgb", "bgr"),
-        help="order in which frames are handed over; bgr saves a conversion for bgr8 cameras",
-    )  # fmt: skip
-    bundle.add_argument("--name", help="the model's name in outputs (default: that of the folder)")
+    add_bundle_arguments(bundle)
     bundle.add_argument("--overwrite", action="store_true", help="replace what is there under that name")
 
 
@@ -67,8 +57,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         from internimage_perception.cli.checkpoint_conversion import convert  # noqa: PLC0415 - needs torch
     except ImportError as error:
-        message = f"{error.name} is missing; install it by `pip install 'internimage_perception[deploy]'`"
-        raise BackendError(message) from error
+        raise missing_extra(error) from error
     convert(options)
     return 0
 
@@ -77,10 +66,7 @@ def _check(options: argparse.Namespace) -> None:
     """Raise ConfigError or BundleError for what can be refused before anything is read."""
     if options.out is None and not options.dry_run:
         raise ConfigError("--out is missing; it names the bundle (--dry-run only says what the file holds)")
-    for side in ("height", "width"):
-        value = getattr(options, side)
-        if value is not None and not 32 <= value <= 16384:
-            raise ConfigError(f"--{side} is {value}; it must be 32 to 16384 pixels")
+    check_input_size(options)
     parse_output_size(options.output_size)
     if options.offset_scale is not None and not 0 < options.offset_scale < math.inf:
         raise ConfigError(f"--offset-scale is {options.offset_scale}; it must be a number above 0")

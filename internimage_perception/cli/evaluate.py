@@ -8,6 +8,7 @@ from pathlib import Path
 
 from internimage_perception import __version__
 from internimage_perception.bags.replay import ReplayOptions
+from internimage_perception.cli.backend_options import add_backend_arguments, check_threads
 from internimage_perception.cli.comparison import Comparison
 from internimage_perception.cli.outputs import claim_folder
 from internimage_perception.cli.replay import replay_with_progress
@@ -18,9 +19,7 @@ from internimage_perception.evaluation.gate import Check, Gate
 from internimage_perception.evaluation.report_html import render
 from internimage_perception.evaluation.truth import TruthFolder
 from internimage_perception.files import write_text
-from internimage_perception.inference.backends import BACKENDS
 from internimage_perception.inference.bundle import SEGMENTATION, Bundle
-from internimage_perception.inference.parameters import MOST_THREADS
 
 FORMAT = 1
 EXIT_GATE = 3
@@ -49,10 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--rig", type=Path, help="rig file, as for replay")
     parser.add_argument("--topics", nargs="+", default=[], metavar="[NAME=]TOPIC", help="image topics to use")
-    parser.add_argument("--backend", default="auto", choices=BACKENDS)
-    parser.add_argument(
-        "--threads", type=int, default=0, help="CPU threads of the graph; 0: the backend's choice"
-    )
+    add_backend_arguments(parser)
     parser.add_argument(
         "--gate",
         type=Path,
@@ -70,8 +66,7 @@ def run(options: argparse.Namespace) -> int:
     """Replay, compare with the truth, write the report; prints the scores and what the gate says."""
     if options.worst < 0:
         raise ConfigError(f"--worst is {options.worst}; it must be 0 or more")
-    if not 0 <= options.threads <= MOST_THREADS:
-        raise ConfigError(f"--threads is {options.threads}; it must be 0 to {MOST_THREADS}")
+    check_threads(options)
     # Everything that can be refused is looked at before the work starts.
     bundle = Bundle.load(options.model)
     bundle.require_task(SEGMENTATION)

@@ -133,11 +133,12 @@ class CameraModel(ABC):
         inside: Bools = (u >= -0.5) & (u < self.width - 0.5) & (v >= -0.5) & (v < self.height - 0.5)
         return inside
 
-    def pixel_grid(self) -> Floats:
-        """Return the centre (u, v) of every pixel, (height, width, 2)."""
-        grid = np.empty((self.height, self.width, 2))
+    def pixel_grid(self, rows: slice | None = None) -> Floats:
+        """Return the centre (u, v) of every pixel, of all rows or of some, (rows, width, 2)."""
+        v = np.arange(self.height)[rows or slice(None)]
+        grid = np.empty((v.size, self.width, 2))
         grid[..., 0] = np.arange(self.width)
-        grid[..., 1] = np.arange(self.height)[:, np.newaxis]
+        grid[..., 1] = v[:, np.newaxis]
         return grid
 
     def valid_mask(self) -> Bools:

@@ -209,12 +209,9 @@ def _bands(camera: CameraModel) -> Iterator[tuple[slice, Floats]]:
 
     Bands keep the rays in the cache; those of 2 Mpx would be written out and read back six times.
     """
-    u = np.arange(camera.width, dtype=np.float64)
     for first in range(0, camera.height, _ROWS):
-        band = slice(first, min(first + _ROWS, camera.height))
-        pixels = np.empty((band.stop - first, camera.width, 2))
-        pixels[..., 0], pixels[..., 1] = u, np.arange(first, band.stop)[:, np.newaxis]
-        yield band, pixels
+        band = slice(first, first + _ROWS)
+        yield band, camera.pixel_grid(band)
 
 
 def _turned(yaw_deg: float, pitch_deg: float) -> Floats:

@@ -158,8 +158,11 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], *, stric
         message = f"the weights do not fit the model: {report}{hint}"
         raise BundleError(message)
     own = model.state_dict()
-    floats = {key for key in fitting if own[key].is_floating_point()}
-    whole = [key for key in fitting if key in floats and not fitting[key].is_floating_point()]
+    whole = [
+        key
+        for key, value in fitting.items()
+        if own[key].is_floating_point() and not value.is_floating_point()
+    ]
     if whole:
         message = (
             f"{len(whole)} of the weights are whole numbers, such as {whole[0]}, as after quantisation, "

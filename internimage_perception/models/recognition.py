@@ -63,8 +63,7 @@ class Recognition:
     def __str__(self) -> str:
         """Return one line for people."""
         classes = "" if self.classes is None else f", {self.classes} classes"
-        name = "InternImage of its own kind" if self.variant == "own" else f"InternImage-{self.variant}"
-        return f"{name}, {self.task}{classes}"
+        return f"{_name(self.variant)}, {self.task}{classes}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +117,9 @@ def recognise(
         if unsupported is None and prefix not in ("", "backbone."):
             unsupported = f"a network whose backbone is called {prefix.rstrip('.')}"
         if unsupported is not None:
-            name = "InternImage of its own kind" if label == "own" else f"InternImage-{label}"
             message = (
-                f"the weights are those of {unsupported}, with {name}; this package cannot run that yet. Its "
-                "backbone alone can be taken (backbone_only=True, command line: --backbone-only)"
+                f"the weights are those of {unsupported}, with {_name(label)}; this package cannot run that "
+                "yet. Its backbone alone can be taken (backbone_only=True, command line: --backbone-only)"
             )
             raise BundleError(message)
         head = recognise_head(shapes, prefix, backbone.widths, attention_heads)
@@ -208,6 +206,10 @@ def _label(registered: str | None) -> str:
         return "own"
     variant = registered.rpartition("_")[2]
     return variant.upper() if len(variant) <= 2 else variant
+
+
+def _name(label: str) -> str:
+    return "InternImage of its own kind" if label == "own" else f"InternImage-{label}"
 
 
 def _architecture(

@@ -108,15 +108,14 @@ def _places(path: Path) -> dict[str, _Place]:
         state = load_checkpoint(path)
     places = {}
     for key, tensor in state.items():
-        start = getattr(tensor.untyped_storage(), "_checkpoint_offset", None)
-        if start is None:
-            raise _too_old(path)
+        start = tensor.untyped_storage()._checkpoint_offset  # noqa: SLF001 - PyTorch tells it nowhere else
+        assert isinstance(start, int)  # noqa: S101 - `_check_archive` left archives only
         if not tensor.is_contiguous():
             message = (
                 f"{path}: {key} is stored transposed or in part; load the file and save its tensors anew"
             )
             raise BundleError(message)
-        offset = start + tensor.storage_offset() * tensor.element_size()
+        offset = start + int(tensor.storage_offset()) * tensor.element_size()
         places[key] = _Place(path, offset, tensor.dtype, tensor.shape)
     return places
 
@@ -124,13 +123,12 @@ def _places(path: Path) -> dict[str, _Place]:
 def _check_archive(path: Path) -> None:
     """Refuse a .pth whose bytes are not the values: packed anew by an archiver, or from a big-endian host.
 
-    What is neither an archive nor a bare pickle is left to PyTorch, whose complaints fit.
+    A bare pickle is of the format before archives. What is neither is left to PyTorch, whose complaints fit.
     """
     if not zipfile.is_zipfile(path):
-        if path.is_file():
-            with path.open("rb") as file:
-                if file.read(1) == pickle.PROTO:
-                    raise _too_old(path)
+        if path.is_file() and _first_byte(path) == pickle.PROTO:
+            message = f"{path} is of PyTorch's format before 1.6; load and save it once with a later PyTorch"
+            raise BundleError(message)
         return
     try:
         with zipfile.ZipFile(path) as archive:
@@ -146,10 +144,9 @@ def _check_archive(path: Path) -> None:
         raise BundleError(message)
 
 
-def _too_old(path: Path) -> BundleError:
-    return BundleError(
-        f"{path} is of PyTorch's format before 1.6; load and save it once with a later PyTorch"
-    )
+def _first_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(1)
 
 
 def _without_values(places: Mapping[str, _Place]) -> dict[str, torch.Tensor]:

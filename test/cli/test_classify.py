@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from internimage_perception.cli.bundle import _default_size
+from internimage_perception.cli.bundle import _classifier_side
 from internimage_perception.cli.main import main
 from internimage_perception.errors import BundleError
 from internimage_perception.inference.backends import create_backend
@@ -215,17 +215,17 @@ def test_a_photograph_is_seen_upright(model, recipe, tmp_path, capsys):
     ],
 )  # fmt: skip
 def test_the_input_is_as_large_as_in_the_official_training(name, side, tmp_path):
-    assert _default_size(name, load_config(name)) == (side, side)
+    assert _classifier_side(name, load_config(name)) == side
     path = tmp_path / "g.yaml"
     path.write_text(f"base: {name}\ndrop_path_rate: 0.0\n")
-    assert _default_size(str(path), load_config(path)) == (side, side)
+    assert _classifier_side(str(path), load_config(path)) == side
 
 
 def test_other_networks_have_sizes_of_their_own(tmp_path):
-    assert _default_size("upernet_internimage_h", load_config("upernet_internimage_h")) == (512, 1024)
+    assert _classifier_side("upernet_internimage_h", load_config("upernet_internimage_h")) is None
     path = tmp_path / "internimage.yaml"
     path.write_text(yaml.safe_dump(NETWORK))
-    assert _default_size(str(path), load_config(path)) == (224, 224)
+    assert _classifier_side(str(path), load_config(path)) == 224
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,12 @@
 """Augmenting a whole dataset into a folder, by several processes, resumable."""
 
 import hashlib
-import multiprocessing
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
-import cv2
 import numpy as np
 
 from internimage_perception.data.datasets.dataset import Dataset
@@ -18,10 +14,13 @@ from internimage_perception.data.distortion.augmentation import DistortionAugmen
 from internimage_perception.data.distortion.backgrounds import BackgroundBank
 from internimage_perception.data.distortion.config import DistortionConfig
 from internimage_perception.data.distortion.output import OutputFolder, spec_of
+from internimage_perception.data.processes import results_in_order
 from internimage_perception.data.sample import IGNORED, Sample
 from internimage_perception.errors import ConfigError, DatasetError, PerceptionError
 
 _VERSION = 1
+# Per process.
+_TASKS_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,9 @@ def augment_dataset(
     done = len(tasks) - len(missing)
     on_sample(done, len(tasks))
     failed: dict[str, str] = {}
-    worker = _Worker(dataset, folder, spec, backgrounds)
-    for number, (task, reason) in enumerate(_results(worker, missing, workers), start=1):
+    maker = partial(_maker, dataset, folder, spec, backgrounds)
+    results = results_in_order(maker, missing, workers, ahead=_TASKS_AHEAD)
+    for number, (task, reason) in enumerate(results, start=1):
         if reason:
             failed[task.origin] = reason
         on_sample(done + number, len(tasks))
@@ -151,43 +151,10 @@ class _Worker:
         )
 
 
-_worker: _Worker | None = None
-
-
-def _start(worker: _Worker) -> None:
-    global _worker  # noqa: PLW0603  # multiprocessing gives a worker no other place for what it keeps
-    cv2.setNumThreads(1)
-    _worker = worker
-
-
-def _make(task: _Task) -> tuple[_Task, str]:
-    if _worker is None:
-        raise RuntimeError
-    return _worker.make(task)
-
-
-def _results(worker: _Worker, tasks: Sequence[_Task], workers: int) -> Iterator[tuple[_Task, str]]:
-    """Yield what became of the tasks, in order, made here or by worker processes."""
-    if workers <= 1 or len(tasks) <= 1:
-        yield from map(worker.make, tasks)
-        return
-    # Spawned, not forked: OpenCV has threads that a fork would lose.
-    context = multiprocessing.get_context("spawn")
-    count = min(workers, len(tasks))
-    with ProcessPoolExecutor(count, context, _start, (worker,)) as pool:
-        ahead: deque[Future[tuple[_Task, str]]] = deque()
-        try:
-            for task in tasks:
-                ahead.append(pool.submit(_make, task))
-                if len(ahead) > 4 * count:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        except BrokenProcessPool as error:
-            message = "a process ended unexpectedly (memory?); run again to go on, with fewer workers"
-            raise PerceptionError(message) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+def _maker(
+    dataset: Dataset, folder: OutputFolder, spec: JobSpec, backgrounds: BackgroundBank | None
+) -> Callable[[_Task], tuple[_Task, str]]:
+    return _Worker(dataset, folder, spec, backgrounds).make
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -3,12 +3,9 @@
 import dataclasses
 import hashlib
 import json
-import multiprocessing
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -18,6 +15,7 @@ import numpy.typing as npt
 from internimage_perception.bags.types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, make_header
 from internimage_perception.bags.writer import SegmentedBagWriter
 from internimage_perception.data.camera_bag import camera_info, compressed_image, raw_image, static_transforms
+from internimage_perception.data.processes import results_in_order
 from internimage_perception.data.street.birds_eye import birds_eye
 from internimage_perception.data.street.odometry import ODOM_TYPE, odometry_message, transform_message
 from internimage_perception.data.street.render import render
@@ -25,10 +23,11 @@ from internimage_perception.data.street.rig_view import fit_ego, lens_of, with_e
 from internimage_perception.data.street.seeds import Split, stream
 from internimage_perception.data.street.street import Street
 from internimage_perception.data.street.truth import write_truth
-from internimage_perception.errors import PerceptionError
 from internimage_perception.geometry import Rig
 
 Bytes = npt.NDArray[np.uint8]
+# Its number, and the images or JPEG files by camera.
+_Set = tuple[int, dict[str, Bytes | bytes]]
 
 BAG_FOLDER, TRUTH_FOLDER, RIG_FILE = "bag", "truth", "rig.yaml"
 ODOM_TOPIC, TF_TOPIC, TF_STATIC_TOPIC = "/odom", "/tf", "/tf_static"
@@ -36,6 +35,8 @@ _START_NS = 1_700_000_000_000_000_000
 _MS = 1_000_000
 # A kill costs at most this many sets of images; more sets per segment make better compression.
 _SETS_PER_SEGMENT = 10
+# Per process; a set of images takes megabytes.
+_SETS_AHEAD = 2
 _POSES_PER_SET = 5
 _KEY = "internimage_perception.scene"
 _VERSION = 1
@@ -104,7 +105,11 @@ def record_street(
         done = int(bag.notes[-1]) if bag.notes else 0
         on_set(done)
         drive = _Drive(bag, rig, spec)
-        for index, images in _rendered(folder, rig, spec, range(done, spec.frames), workers):
+        rendered = results_in_order(
+            partial(_renderer, folder, rig, spec), range(done, spec.frames), workers,
+            ahead=_SETS_AHEAD, name="rendering process",
+        )  # fmt: skip
+        for index, images in rendered:
             drive.write(index, images)
             if (index + 1) % _SETS_PER_SEGMENT == 0 or index + 1 == spec.frames:
                 bag.roll(str(index + 1))
@@ -195,7 +200,7 @@ class _Renderer:
         self._street = Street.generate(spec.seed, split=spec.split, speed_mps=spec.speed_mps)
         self._ego = fit_ego(rig)
 
-    def render(self, index: int) -> tuple[int, dict[str, Bytes | bytes]]:
+    def render(self, index: int) -> _Set:
         """Render set `index`, write its truth, and return its images or JPEG files by camera."""
         spec, stamp = self._spec, self._spec.stamp_ns(index)
         moment = self._street.at((stamp - _START_NS) * 1e-9, ego=self._ego)
@@ -212,45 +217,5 @@ class _Renderer:
         return index, images
 
 
-_renderer: _Renderer | None = None
-
-
-def _start_worker(folder: Path, rig: Rig, spec: RecordingSpec) -> None:
-    global _renderer  # noqa: PLW0603  # multiprocessing gives a worker no other place for what it keeps
-    cv2.setNumThreads(1)
-    _renderer = _Renderer(folder, rig, spec)
-
-
-def _render_in_worker(index: int) -> tuple[int, dict[str, Bytes | bytes]]:
-    if _renderer is None:
-        raise RuntimeError
-    return _renderer.render(index)
-
-
-def _rendered(
-    folder: Path, rig: Rig, spec: RecordingSpec, indices: range, workers: int
-) -> Iterator[tuple[int, dict[str, Bytes | bytes]]]:
-    """Yield sets in order, rendered here or by worker processes."""
-    if workers <= 1 or len(indices) <= 1:
-        yield from map(_Renderer(folder, rig, spec).render, indices)
-        return
-    # Spawned, not forked: Embree and OpenCV have threads that a fork would lose.
-    context = multiprocessing.get_context("spawn")
-    count = min(workers, len(indices))
-    with ProcessPoolExecutor(count, context, _start_worker, (folder, rig, spec)) as pool:
-        # A few sets ahead keep every process busy without filling the memory.
-        ahead: deque[Future[tuple[int, dict[str, Bytes | bytes]]]] = deque()
-        try:
-            for index in indices:
-                ahead.append(pool.submit(_render_in_worker, index))
-                if len(ahead) > 2 * count:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        except BrokenProcessPool as error:
-            message = (
-                "a rendering process ended unexpectedly (memory?); run again to go on, with fewer workers"
-            )
-            raise PerceptionError(message) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+def _renderer(folder: Path, rig: Rig, spec: RecordingSpec) -> Callable[[int], _Set]:
+    return _Renderer(folder, rig, spec).render

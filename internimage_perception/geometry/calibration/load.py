@@ -58,11 +58,16 @@ def is_rig(document: Document) -> bool:
     if "cameras" not in document.outline:
         return False
     try:
-        # Others group their cameras under this key too; ours name topics.
-        cameras = keys_of(document.outline["cameras"]).values()
-        return any("image_topic" in keys_of(camera) for camera in cameras) or _format_of(document) is None
+        # Others group their cameras under this key too.
+        return _names_topics(document) or _format_of(document) is None
     except (yaml.constructor.ConstructorError, RecursionError):
         return True
+
+
+def _names_topics(document: Document) -> bool:
+    """Return whether cameras name their topics, as those of rig files do."""
+    cameras = keys_of(document.outline.get("cameras")).values()
+    return "image_topic" in {key for camera in cameras for key in keys_of(camera)}
 
 
 def _format_of(document: Document) -> ModuleType | None:
@@ -89,9 +94,7 @@ def _compare(camera: CalibratedCamera, wanted: Wanted, where: str) -> None:
 
 
 def _unknown(document: Document) -> str:
-    if "image_topic" in {
-        key for node in keys_of(document.outline.get("cameras")).values() for key in keys_of(node)
-    }:
+    if _names_topics(document):
         return f"{document.file}: is a rig file of this package, not a calibration; use Rig.load"
     keys = list(document.outline)
     listed = ", ".join(keys[:8]) + (", ..." if len(keys) > 8 else "")
