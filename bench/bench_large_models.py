@@ -4,9 +4,10 @@ For each case a file of the real size is written: the network's names and shapes
 written piece by piece, so that this takes little memory itself. A process of its own then loads it through
 `load_large_model` as bfloat16, and one image of 64x64 passes through the network. What counts is the highest
 resident memory until the network is there, less what the process held after its imports; Linux only. Cases
-that memory or the folder's disk have no room for are listed as left out.
+that memory or the folder's disk have no room for are listed as left out. Other work on the computer changes
+the times, not the memory.
 
-    python bench/bench_large_models.py [--folder /var/tmp] [--case internimage_h_1k] ...
+    python bench/bench_large_models.py [--folder /var/tmp] [--case internimage_h_1k] [--note TEXT] ...
 """
 
 import argparse
@@ -182,6 +183,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for the files")
     parser.add_argument("--case", action="append", help="network to measure; repeatable (default: all)")
+    parser.add_argument("--note", help="stored with the results: what else the computer did, for example")
     parser.add_argument("--step", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step is not None:
@@ -190,7 +192,8 @@ def main() -> int:
         return 0
     chosen = [case for case in CASES if not options.case or case.network in options.case]
     rows = {str(case): measure(case, options.folder) for case in chosen}
-    save("large_models", {"goal_peak_per_weights": GOAL, "torch": torch.__version__, "cases": rows})
+    content = {"goal_peak_per_weights": GOAL, "torch": torch.__version__, "cases": rows}
+    save("large_models", content, options.note)
     return 1 if any(float(str(row.get("peak_per_weights", 0))) > GOAL for row in rows.values()) else 0
 
 

@@ -133,11 +133,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     content: dict[str, object] = {"threads": arguments.threads, "torch": torch.__version__}
-    if arguments.note:
-        content["note"] = arguments.note
     content |= {name: attention(case, arguments.repeats) for name, case in CASES.items()}
     content["roi_align, 1000 boxes"] = boxes(arguments.repeats)
-    save("msda", content)
+    save("msda", content, arguments.note)
 
 
 if __name__ == "__main__":

@@ -81,8 +81,8 @@ def machine() -> dict[str, object]:
     }
 
 
-def save(name: str, content: Mapping[str, object]) -> Path:
-    """Write `results/NAME.json` with machine, commit and time, and print it."""
+def save(name: str, content: Mapping[str, object], note: str | None = None) -> Path:
+    """Write `results/NAME.json` with machine, commit, time and a note of what else the computer did; print it."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],
         capture_output=True,
@@ -91,7 +91,8 @@ def save(name: str, content: Mapping[str, object]) -> Path:
         cwd=RESULTS.parent,
     ).stdout.strip()
     date = datetime.now(timezone.utc).strftime("%Y-%m-%d")
-    full = {"machine": machine(), "commit": commit, "date": date, **content}
+    notes = {"note": note} if note else {}
+    full = {"machine": machine(), "commit": commit, "date": date, **notes, **content}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(full, indent=2) + "\n")
