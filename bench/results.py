@@ -82,7 +82,7 @@ def machine() -> dict[str, object]:
 
 
 def save(name: str, content: Mapping[str, object], note: str | None = None) -> Path:
-    """Write `results/NAME.json` with machine, commit, time and a note of what else the computer did; print it."""
+    """Write `results/NAME.json` with machine, commit, date and the note, and print it."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],
         capture_output=True,
