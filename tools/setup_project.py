@@ -148,7 +148,7 @@ def set_up() -> Iterator[str]:
     elif version.split(".")[:2] != wanted.split(".")[:2]:
         yield f"note: .venv has Python {version}, not {wanted}; `make distclean` first to change it"
 
-    chosen = ("runtime_sourced" if ros else "runtime", "offline", "dev")
+    chosen = ("runtime_sourced" if ros else "runtime", "offline", "train", "dev")
     requirements = [ROOT / "requirements" / f"{name}.txt" for name in chosen]
     key = digest(requirements, version)
     step("packages", key, [], lambda: install_packages(requirements))
