@@ -97,6 +97,12 @@ class View:
     ego: EgoShape
     frame: RenderedFrame
 
+    def regions(self) -> Regions:
+        """Return what of the picture lies outside the lens or shows the own car, exactly."""
+        outside: npt.NDArray[np.bool_] = ~self.camera.valid_mask()
+        ego = ego_mask(self.camera, self.mounting, self.ego) & ~outside
+        return Regions(outside, ego, np.zeros_like(ego))
+
 
 def scored_lenses(block: str) -> dict[str, CameraModel]:
     """Return the lenses of "test" or "dev" by name."""
@@ -123,13 +129,11 @@ def draw_view(spec: SetSpec, place: int, rng: Rng) -> tuple[str, int, CameraMode
     return name, number, lenses[name]
 
 
-def ego_mask(view_of: CameraModel, mounting: Floats, ego: EgoShape) -> npt.NDArray[np.bool_]:
+def ego_mask(camera: CameraModel, mounting: Floats, ego: EgoShape) -> npt.NDArray[np.bool_]:
     """Return which pixels show the own car's body, exactly."""
     paint = Material(color=(0.5, 0.5, 0.5))
     body = moment_of([(piece, 0) for piece in ego_body(ego, paint, paint)])
-    return np.asarray(
-        render(body, view_of, mounting, samples=1).class_ids == StreetClass.BACKGROUND, np.bool_
-    )
+    return np.asarray(render(body, camera, mounting, samples=1).class_ids == StreetClass.BACKGROUND, np.bool_)
 
 
 class StreetDrawer:
@@ -152,7 +156,7 @@ class StreetDrawer:
         for view in self._views(spec, street, places, rng):
             self._store(root / view.folder, view, labelled=spec.labelled)
             if name == "target" and street % _BACKGROUND_STREETS == 0 and view.number == places[0]:
-                self._store_background(view)
+                self._copy_as_background(root, view)
         write_text(marker, "")
         return len(places)
 
@@ -178,15 +182,15 @@ class StreetDrawer:
         write_text(folder / "cameras" / f"{name}.yaml", lens)
         if labelled:
             write_bytes(folder / "labels" / f"{name}.png", _png(view.frame.class_ids))
+        else:
+            # What a user knows of a camera without labelling its pictures: the lens, and the own car's body.
+            write_bytes(folder / "regions" / f"{name}.png", _png(regions_picture(view.regions())))
         write_bytes(folder / "images" / f"{name}.png", _png(view.frame.image[..., ::-1]))
 
-    def _store_background(self, view: View) -> None:
-        outside = ~view.camera.valid_mask()
-        ego = ego_mask(view.camera, view.mounting, view.ego) & ~outside
-        bits = regions_picture(Regions(outside, ego, np.zeros_like(ego)))
-        folder, name = self._work / "backgrounds", f"{view.number:05d}"
-        write_bytes(folder / f"{name}_regions.png", _png(bits))
-        write_bytes(folder / f"{name}.png", _png(view.frame.image[..., ::-1]))
+    def _copy_as_background(self, root: Path, view: View) -> None:
+        name, folder = f"{view.number:05d}", self._work / "backgrounds"
+        for kind, ending in (("regions", "_regions"), ("images", "")):
+            write_bytes(folder / f"{name}{ending}.png", (root / kind / f"{name}.png").read_bytes())
 
 
 def _open_mounting(rng: Rng, ego: EgoShape, camera: CameraModel) -> Floats:
@@ -224,8 +228,8 @@ def describe(work: Path, name: str) -> None:
     """Write the files by which `open_dataset` reads a set."""
     spec = SETS[name]
     content: dict[str, object] = {"kind": "folders", "images": "images", "cameras": "cameras"}
-    if spec.labelled:
-        content["labels"] = "labels"
+    kind = "labels" if spec.labelled else "regions"
+    content[kind] = kind
     lenses = list(scored_lenses(spec.lenses)) if spec.lenses in {"test", "dev"} else [""]
     for lens in lenses:
         write_text(work / name / lens / "dataset.yaml", yaml.safe_dump(content, sort_keys=False))
