@@ -22,7 +22,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from muon import Muon
 from nano_pictures import CLASSES, Config, Pictures, batch_of, draw, prepare
 from torch import distributed, nn
 
@@ -30,6 +29,7 @@ from internimage_perception.data.street.classes import IGNORED
 from internimage_perception.evaluation.confusion import ConfusionMatrix
 from internimage_perception.files import atomic_path
 from internimage_perception.models import create_model
+from internimage_perception.training.muon import Muon
 
 
 def class_weights(config: Config, pictures: Pictures) -> torch.Tensor:

@@ -5,9 +5,8 @@ the gradient; a small network on little time gets further. Steps are scaled to t
 2025, "Muon is scalable for LLM training"), so that both share one learning rate.
 """
 
-from collections.abc import Iterable
-
 import torch
+from torch.optim.optimizer import ParamsT
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
@@ -15,9 +14,7 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 class Muon(torch.optim.Optimizer):
     """Muon for matrices and convolutions, seen as (outputs, everything else)."""
 
-    def __init__(
-        self, parameters: Iterable[torch.nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95
-    ) -> None:
+    def __init__(self, parameters: ParamsT, lr: float, weight_decay: float, momentum: float = 0.95) -> None:
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
