@@ -133,6 +133,20 @@ def test_nothing_beyond_90_degrees_comes_from_a_pinhole():
     assert fish.inside[behind].sum() > 100
 
 
+@pytest.mark.parametrize(
+    ("focal", "percent"), [(2262.0, 3.9), (800.0, 19.0), (500.0, 32.0), (350.0, 42.0), (200.0, 56.0)]
+)
+def test_the_share_of_a_circle_that_a_focal_length_fills(focal, percent):
+    """Cityscapes' own, and virtual ones; the documentation names these numbers."""
+    source = PinholeCamera(width=2048, height=1024, fx=focal, fy=focal, cx=1023.5, cy=511.5)
+    half = math.radians(100.0)
+    circle = KannalaBrandtCamera(
+        width=401, height=401, fx=200.0 / half, fy=200.0 / half, cx=200.0, cy=200.0, theta_max=half
+    )
+    filled = warp_map(CameraWarp(source=source, target=circle)).inside.sum() / circle.valid_mask().sum()
+    assert 100.0 * filled == pytest.approx(percent, abs=0.5 if percent > 10.0 else 0.05)
+
+
 def test_fisheye_to_fisheye_is_true_in_its_angles():
     other = drawn_lens("double_sphere", 5)
     placed = warp_map(CameraWarp(source=FISHEYE, target=other, rotation=turned(0.1, 0.2, -0.1)))
