@@ -67,6 +67,12 @@ def test_models_that_can_show_a_lens_do(source: CameraModel, model: str, rms: fl
     assert np.sqrt(np.mean(seen.astype(np.float64) ** 2)) == pytest.approx(done.rms, rel=0.1, abs=1e-4)
 
 
+@pytest.mark.parametrize("source", SOURCES[:5], ids=lambda camera: camera.model)
+def test_of_pinholes_only_the_rational_one_shows_a_fisheye_to_70_degrees(source: CameraModel) -> None:
+    assert convert_camera(source, "pinhole").rms > 2.0
+    assert convert_camera(source, "rational_polynomial").worst < 0.1
+
+
 def ring_error(done: Conversion, low: float, high: float) -> float:
     """Measure the distance between both cameras' pixels in a ring, independently of the report."""
     turn, angle = np.meshgrid(np.linspace(0.0, 2.0 * np.pi, 720), np.linspace(low, high, 9))
