@@ -5,22 +5,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from internimage_perception.cli import panels
+from internimage_perception.cli.panels import GAP, INK, Image
 from internimage_perception.cli.replayed import Replayed, ReplayedMask
-from internimage_perception.errors import PerceptionError
 from internimage_perception.evaluation.truth import TruthFolder, read_truth
-from internimage_perception.files import write_bytes
 from internimage_perception.inference.bundle import ClassSpec
 from internimage_perception.inference.overlay import OverlayPainter
 
-Image = npt.NDArray[np.uint8]
-
 _WIDTH = 480
-_GAP = 6
-_HEAD = 30
-_PAPER, _INK = (255, 255, 255), (30, 30, 30)
-_FONT, _TEXT = cv2.FONT_HERSHEY_SIMPLEX, 0.55
 _SWATCH, _LINE = 18, 28
 
 
@@ -54,12 +47,8 @@ def write_strip(
     rows = list(_rows(replayed, classes, truth, moments))
     if not rows:
         return False
-    width = len(titles) * (_WIDTH + _GAP) - _GAP
-    strip = np.concatenate([_head(titles), *rows, _legend(classes, width)])
-    done, data = cv2.imencode(".jpg", strip[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
-    if not done:
-        raise PerceptionError(f"{path}: the picture strip cannot be encoded")
-    write_bytes(path, data.tobytes())
+    head = panels.titled(titles, _WIDTH)
+    panels.write_jpeg(path, np.concatenate([head, *rows, _legend(classes, head.shape[1])]))
     return True
 
 
@@ -74,19 +63,19 @@ def _rows(
             if moment >= len(masks) or (image := replayed.image(masks[moment])) is None:
                 continue
             mask = masks[moment]
-            panel = _fitted(image)
-            panels = [panel, painter.paint(panel, mask.class_ids)]
+            panel = panels.fitted(image, _WIDTH)
+            shown = [panel, painter.paint(panel, mask.class_ids)]
             if truth is not None:
                 file = truth.path(name, mask.stamp_ns)
                 size = (image.shape[0], image.shape[1])
-                panels.append(
+                shown.append(
                     painter.paint(panel, read_truth(file, len(classes), size))
                     if file is not None
-                    else np.full_like(panel, _PAPER[0])
+                    else panels.blank(*panel.shape[:2])
                 )
             seconds = (mask.stamp_ns - start_ns) * 1e-9
-            _label(panels[0], name if moments == 1 else f"{name}, +{seconds:.1f} s")
-            yield _joined(panels)
+            panels.label(shown[0], name if moments == 1 else f"{name}, +{seconds:.1f} s")
+            yield panels.joined(shown)
 
 
 def _chosen(replayed: Replayed, camera: str, count: int) -> Iterator[ReplayedMask]:
@@ -96,46 +85,16 @@ def _chosen(replayed: Replayed, camera: str, count: int) -> Iterator[ReplayedMas
     yield from (mask for number, mask in enumerate(replayed.masks(camera)) if number in wanted)
 
 
-def _joined(panels: Sequence[Image]) -> Image:
-    """Return panels side by side on white, with a gap below."""
-    side = np.full((panels[0].shape[0], _GAP, 3), _PAPER, np.uint8)
-    parts = [part for panel in panels for part in (panel, side)][:-1]
-    row = np.concatenate(parts, axis=1)
-    return np.pad(row, ((0, _GAP), (0, 0), (0, 0)), constant_values=_PAPER[0])
-
-
-def _head(titles: Sequence[str]) -> Image:
-    head = np.full((_HEAD, len(titles) * (_WIDTH + _GAP) - _GAP, 3), _PAPER, np.uint8)
-    for number, title in enumerate(titles):
-        place = (number * (_WIDTH + _GAP) + 8, 21)
-        cv2.putText(head, title, place, _FONT, _TEXT, _INK, 1, cv2.LINE_AA)
-    return head
-
-
 def _legend(classes: Sequence[ClassSpec], width: int) -> Image:
     """Return the classes' colours and names in columns."""
     entries = [*((spec.name, spec.color) for spec in classes), ("none", (0, 0, 0))]
-    widest = max(cv2.getTextSize(name, _FONT, _TEXT, 1)[0][0] for name, _ in entries)
+    widest = max(panels.text_width(name) for name, _ in entries)
     column = widest + _SWATCH + 24
     across = max(1, width // column)
-    legend = np.full((-(-len(entries) // across) * _LINE + _GAP, width, 3), _PAPER, np.uint8)
+    legend = panels.blank(-(-len(entries) // across) * _LINE + GAP, width)
     for number, (name, color) in enumerate(entries):
-        x, y = 4 + number % across * column, _GAP + number // across * _LINE
+        x, y = 4 + number % across * column, GAP + number // across * _LINE
         cv2.rectangle(legend, (x, y), (x + _SWATCH, y + _SWATCH), color, cv2.FILLED)
-        cv2.rectangle(legend, (x, y), (x + _SWATCH, y + _SWATCH), _INK)
-        cv2.putText(legend, name, (x + _SWATCH + 7, y + 14), _FONT, _TEXT, _INK, 1, cv2.LINE_AA)
+        cv2.rectangle(legend, (x, y), (x + _SWATCH, y + _SWATCH), INK)
+        panels.write(legend, name, (x + _SWATCH + 7, y + 14))
     return legend
-
-
-def _label(panel: Image, text: str) -> None:
-    width = cv2.getTextSize(text, _FONT, _TEXT, 1)[0][0]
-    cv2.rectangle(panel, (0, 0), (width + 16, 28), _INK, cv2.FILLED)
-    cv2.putText(panel, text, (8, 20), _FONT, _TEXT, _PAPER, 1, cv2.LINE_AA)
-
-
-def _fitted(image: Image) -> Image:
-    """Return a copy that is `_WIDTH` wide; small pictures grow by whole pixels."""
-    height, width = image.shape[:2]
-    size = (_WIDTH, max(1, round(height * _WIDTH / width)))
-    how = cv2.INTER_AREA if width > _WIDTH else cv2.INTER_NEAREST
-    return np.array(cv2.resize(image, size, interpolation=how), np.uint8)
