@@ -16,7 +16,7 @@ import numpy as np
 from results import save
 
 from internimage_perception.data.image_sets import Picture, camvid_seq, opencalib_surround
-from internimage_perception.data.real_truth import CAMVID_CLASSES, ROAD, camvid_truth, opencalib_road
+from internimage_perception.data.real_truth import ROAD, camvid_classes, camvid_truth, opencalib_road
 from internimage_perception.evaluation.confusion import ConfusionMatrix
 from internimage_perception.evaluation.segmentation import SegmentationScore
 from internimage_perception.geometry import Rig
@@ -70,8 +70,8 @@ def camvid(eyes: Eyes, folder: Path) -> dict[str, object]:
     matrix = score.matrix()
     return {
         "frames": len(images.pictures),
-        "miou11": round(matrix.miou(CAMVID_CLASSES), 4),
-        "per_class": {names[index]: round(float(matrix.iou()[index]), 4) for index in CAMVID_CLASSES},
+        "miou11": round(matrix.miou(camvid_classes()), 4),
+        "per_class": {names[index]: round(float(matrix.iou()[index]), 4) for index in camvid_classes()},
     }
 
 

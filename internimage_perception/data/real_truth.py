@@ -1,5 +1,6 @@
 """Truth that comes with published image sets, in this package's class ids."""
 
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -15,14 +16,21 @@ Ids = npt.NDArray[np.uint8]
 
 IGNORED = 255
 ROAD = 0
-# CamVid's 11 classes and "unlabelled", in the order of its ids.
-_CAMVID = tuple(item.target for item in load_label_map("camvid11_to_dacon12").labels)
-CAMVID_CLASSES = tuple(sorted(item for item in _CAMVID if item != IGNORED))
-"""Ids of the classes that CamVid labels; traffic light and background have no counterpart there."""
 
 # Bird's-eye masks of the opencalib sets: pixels per metre, and the pixel of the ground's origin.
 _BIRD_SCALE = 421 / 6
 _BIRD_ORIGIN = 500.0
+
+
+@cache
+def _camvid_targets() -> tuple[int, ...]:
+    """Return this package's ids of CamVid's 11 classes and of "unlabelled", in the order of its ids."""
+    return tuple(item.target for item in load_label_map("camvid11_to_dacon12").labels)
+
+
+def camvid_classes() -> tuple[int, ...]:
+    """Return the ids of the classes that CamVid labels; traffic light and background are not among them."""
+    return tuple(sorted(item for item in _camvid_targets() if item != IGNORED))
 
 
 def camvid_truth(picture: Path) -> Ids:
@@ -34,9 +42,10 @@ def camvid_truth(picture: Path) -> Ids:
     labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if labels is None or labels.ndim != 2:
         raise PerceptionError(f"cannot read {path}: a PNG with one channel of class ids is needed")
-    if (highest := int(labels.max())) >= len(_CAMVID):
-        raise PerceptionError(f"{path} holds id {highest}; CamVid's ids end at {len(_CAMVID) - 1}")
-    found: Ids = np.asarray(_CAMVID, np.uint8)[labels]
+    targets = _camvid_targets()
+    if (highest := int(labels.max())) >= len(targets):
+        raise PerceptionError(f"{path} holds id {highest}; CamVid's ids end at {len(targets) - 1}")
+    found: Ids = np.asarray(targets, np.uint8)[labels]
     return found
 
 

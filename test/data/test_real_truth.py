@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from internimage_perception.data.image_sets import camvid_seq, opencalib_surround
-from internimage_perception.data.real_truth import CAMVID_CLASSES, IGNORED, camvid_truth, opencalib_road
+from internimage_perception.data.real_truth import IGNORED, camvid_classes, camvid_truth, opencalib_road
 from internimage_perception.errors import PerceptionError
 from internimage_perception.geometry import KannalaBrandtCamera, RigCamera
 from internimage_perception.geometry.poses import BODY_FROM_OPTICAL, pose
@@ -29,7 +29,7 @@ def test_camvid_ids(tmp_path: Path) -> None:
 def test_camvid_frames_hold_all_classes(shared_data: Path) -> None:
     pictures = camvid_seq(shared_data / "camvid_seq").pictures
     ids = set().union(*(np.unique(camvid_truth(item.path)).tolist() for item in pictures))
-    assert ids == {*CAMVID_CLASSES, IGNORED}
+    assert ids == {*camvid_classes(), IGNORED}
 
 
 def test_bird_view_of_a_known_ground(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from support.dataset_files import ids, picture, write
 
 from internimage_perception.data.datasets import load_dataset
-from internimage_perception.data.real_truth import CAMVID_CLASSES, camvid_truth
+from internimage_perception.data.real_truth import camvid_classes, camvid_truth
 from internimage_perception.errors import DatasetError
 
 
@@ -42,4 +42,4 @@ def test_real_frames(shared_data: Path) -> None:
         assert sample.image.shape == (360, 480, 3)
         assert (sample.labels == camvid_truth(folder / f"{sample.name}.png")).all()
         seen |= set(np.unique(sample.labels).tolist())
-    assert seen == {*CAMVID_CLASSES, 255}
+    assert seen == {*camvid_classes(), 255}
