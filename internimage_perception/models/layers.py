@@ -1,5 +1,9 @@
 """Small layers that backbone and heads share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -28,6 +32,52 @@ def layer_norm(channels: int, *, first: str = "last", last: str = "last") -> nn.
     return nn.Sequential(*layers)
 
 
+@dataclass
+class _BatchPart:
+    part: int = 0
+    parts: int = 1
+
+
+# Not a context variable: on a GPU the backward pass, and what it computes anew, runs in threads of its own.
+_current = _BatchPart()
+
+
+@contextmanager
+def batch_part(part: int, parts: int) -> Iterator[None]:
+    """Drop what a whole batch would drop, while its parts go through a network one by one.
+
+    Every part, in whatever process, must have as many samples, and start from the same seed
+    (`torch.manual_seed`): layers then draw for the samples of all parts and take those of this one. Must
+    last until the gradients are there where activations are computed twice (checkpointing).
+
+    Args:
+        part: which part, from 0.
+        parts: how many make up the batch.
+
+    Raises:
+        ValueError: there is no such part.
+    """
+    if not 0 <= part < parts:
+        message = f"no part {part} in a batch of {parts} parts"
+        raise ValueError(message)
+    before = _current.part, _current.parts
+    _current.part, _current.parts = part, parts
+    try:
+        yield
+    finally:
+        _current.part, _current.parts = before
+
+
+def _drop(x: torch.Tensor, rate: float, *dropped: int) -> torch.Tensor:
+    """Zero slices of (N, ...) `x` of the given lengths after the first axis, scale the others."""
+    keep, samples = 1.0 - rate, x.shape[0]
+    ones = [1] * (x.dim() - 1 - len(dropped))
+    chosen = x.new_empty((_current.parts * samples, *dropped, *ones)).bernoulli_(keep)
+    if keep > 0.0:
+        chosen.div_(keep)
+    return x * chosen.narrow(0, _current.part * samples, samples)
+
+
 class DropPath(nn.Module):
     """Drop a residual branch per sample while training (stochastic depth, Huang et al. 2016)."""
 
@@ -37,11 +87,15 @@ class DropPath(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Zero whole samples with probability `rate`, scale the others so that the mean stays."""
-        if not self.training or self.rate == 0.0:
-            return x
-        keep = 1.0 - self.rate
-        chosen = x.new_empty((x.shape[0], *([1] * (x.dim() - 1)))).bernoulli_(keep)
-        return x * chosen.div_(keep)
+        return _drop(x, self.rate) if self.training and self.rate > 0.0 else x
+
+
+class ChannelDropout(nn.Dropout2d):
+    """Dropout of whole channels (N, C, H, W) that `batch_part` reaches."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name of nn.Dropout2d's
+        """Zero whole channels with probability `p` while training, scale the others."""
+        return _drop(input, self.p, input.shape[1]) if self.training and self.p > 0.0 else input
 
 
 class ConvUnit(nn.Module):

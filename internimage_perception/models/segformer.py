@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from internimage_perception.models.layers import ConvUnit, resize
+from internimage_perception.models.layers import ChannelDropout, ConvUnit, resize
 from internimage_perception.models.upernet import pixel_classifier
 
 
@@ -21,7 +21,7 @@ class SegformerHead(nn.Module):
     def __init__(self, widths: Sequence[int], channels: int, num_classes: int) -> None:
         super().__init__()
         self.conv_seg = pixel_classifier(channels, num_classes)
-        self.dropout = nn.Dropout2d(0.1)
+        self.dropout = ChannelDropout(0.1)
         self.convs = nn.ModuleList(ConvUnit(width, channels, 1) for width in widths)
         self.fusion_conv = ConvUnit(len(widths) * channels, channels, 1)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from internimage_perception.models.layers import AveragePool, ConvUnit, resize
+from internimage_perception.models.layers import AveragePool, ChannelDropout, ConvUnit, resize
 
 POOL_SCALES = (1, 2, 3, 6)
 
@@ -22,7 +22,7 @@ class UPerHead(nn.Module):
     def __init__(self, widths: Sequence[int], channels: int, num_classes: int) -> None:
         super().__init__()
         self.conv_seg = pixel_classifier(channels, num_classes)
-        self.dropout = nn.Dropout2d(0.1)
+        self.dropout = ChannelDropout(0.1)
         self.psp_modules = nn.ModuleList(
             nn.Sequential(AveragePool(scale), ConvUnit(widths[-1], channels, 1)) for scale in POOL_SCALES
         )
@@ -54,7 +54,7 @@ class FCNHead(nn.Module):
     def __init__(self, width: int, channels: int, num_classes: int) -> None:
         super().__init__()
         self.conv_seg = pixel_classifier(channels, num_classes)
-        self.dropout = nn.Dropout2d(0.1)
+        self.dropout = ChannelDropout(0.1)
         self.convs = nn.Sequential(ConvUnit(width, channels, 3))
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
