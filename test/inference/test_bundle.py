@@ -69,6 +69,18 @@ def setting(path: str, value: object) -> Callable[[dict], None]:
     return change
 
 
+def refuses(root: Path, change: Callable[[dict], None], words: list[str]) -> None:
+    """Check that a bundle is refused in these words once its manifest is changed."""
+    path = root / "model.yaml"
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(BundleError) as error:
+        Bundle.load(root)
+    for word in words:
+        assert word in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -93,14 +105,7 @@ def setting(path: str, value: object) -> Callable[[dict], None]:
     ],
 )
 def test_what_is_wrong_is_named(bundle: Bundle, change: Callable[[dict], None], words: list[str]) -> None:
-    path = bundle.root / "model.yaml"
-    content = yaml.safe_load(path.read_text())
-    change(content)
-    path.write_text(yaml.safe_dump(content))
-    with pytest.raises(BundleError) as error:
-        Bundle.load(bundle.root)
-    for word in words:
-        assert word in str(error.value)
+    refuses(bundle.root, change, words)
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1, 2", "", "\x00"])
@@ -177,15 +182,7 @@ def test_a_classifier_with_many_classes_is_read_in_no_time(
 def test_what_is_wrong_with_a_classifier_is_named(
     tmp_path: Path, change: Callable[[dict], None], words: list[str]
 ) -> None:
-    made = classifier(tmp_path / "bundle", ["a", "b"])
-    path = made.root / "model.yaml"
-    content = yaml.safe_load(path.read_text())
-    change(content)
-    path.write_text(yaml.safe_dump(content))
-    with pytest.raises(BundleError) as error:
-        Bundle.load(made.root)
-    for word in words:
-        assert word in str(error.value)
+    refuses(classifier(tmp_path / "bundle", ["a", "b"]).root, change, words)
 
 
 def test_a_classifier_without_its_names_is_refused(tmp_path: Path) -> None:
