@@ -39,12 +39,17 @@ class Segmentor(nn.Module):
         """Map images (N, 3, H, W) to logits (N, num_classes, H, W)."""
         return resize(self.low_logits(images), images.shape[2:])
 
+    def head_logits(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return both heads' own logits, at strides 4 and 16; None without an auxiliary head."""
+        features = self.backbone(images)
+        auxiliary = None if self.auxiliary_head is None else self.auxiliary_head(features)
+        return self.decode_head(features), auxiliary
+
     def forward_train(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the logits of both heads at the image's size; None without an auxiliary head."""
-        features = self.backbone(images)
+        main, auxiliary = self.head_logits(images)
         size = images.shape[2:]
-        auxiliary = None if self.auxiliary_head is None else resize(self.auxiliary_head(features), size)
-        return resize(self.decode_head(features), size), auxiliary
+        return resize(main, size), None if auxiliary is None else resize(auxiliary, size)
 
     def whole(
         self, images: torch.Tensor, *, original_size: Size | None = None, valid_size: Size | None = None

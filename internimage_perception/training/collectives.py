@@ -1,9 +1,11 @@
 """Sums over all processes of a training run; without a process group there is just this one."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
+
+Item = TypeVar("Item")
 
 
 def process_count() -> int:
@@ -30,6 +32,15 @@ def count_over_processes(tensor: torch.Tensor) -> torch.Tensor:
     if process_count() > 1:
         distributed.all_reduce(total)
     return total
+
+
+def gather_objects(found: Item) -> list[Item]:
+    """Return every process's object, small ones that can be pickled; all processes must call it."""
+    if process_count() == 1:
+        return [found]
+    gathered: list[Item | None] = [None] * process_count()
+    distributed.all_gather_object(gathered, found)
+    return [item for item in gathered if item is not None]
 
 
 class _AllReduce(torch.autograd.Function):

@@ -1,0 +1,64 @@
+"""The folder of a run: what it was begun with, and what it leaves."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from internimage_perception.data.datasets.label_map_file import read_yaml
+from internimage_perception.errors import ConfigError
+from internimage_perception.files import write_text
+from internimage_perception.training.config import TrainingConfig
+
+_FREE = (
+    "validation", "log_every", "checkpoint_every", "keep_checkpoints", "data.workers", "data.failures",
+    "gradient_checkpointing", "strategy",
+)  # fmt: skip
+"""Settings that may change between parts of a run: they do not decide on what it learns."""
+
+
+class RunFolder:
+    """Names in a run's folder.
+
+    Args:
+        path: the folder.
+    """
+
+    CONFIG = "config.yaml"
+    WEIGHTS = "weights.safetensors"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / self.CONFIG
+        self.checkpoints = path / "checkpoints"
+        self.weights = path / self.WEIGHTS
+
+    def claim(self, config: TrainingConfig) -> None:
+        """Write down what the run is begun with, or check that it is begun with the same again.
+
+        Raises ConfigError when the folder holds something else, or settings differ that decide on what is
+        learned.
+        """
+        now = config.model_dump(mode="json")
+        if self.config.exists():
+            before = dict(read_yaml(self.config, "the configuration of a run"))
+            differing = [key for key in _differing(before, now) if not key.startswith(_FREE)]
+            if differing:
+                raise ConfigError(
+                    f"{self.path} holds a run with other settings ({', '.join(differing)}); choose another "
+                    "folder, or give the same settings to go on with it"
+                )
+        elif self.path.is_dir() and any(self.path.iterdir()):
+            raise ConfigError(f"{self.path} is not empty and holds no run; choose another folder")
+        write_text(self.config, yaml.safe_dump(now, sort_keys=False, allow_unicode=True))
+
+
+def _differing(before: object, now: object, place: str = "") -> list[str]:
+    """Return the keys under which two configurations differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys: dict[Any, None] = dict.fromkeys([*before, *now])
+        inner = (
+            _differing(before.get(key), now.get(key), f"{place}.{key}" if place else str(key)) for key in keys
+        )
+        return [key for found in inner for key in found]
+    return [] if before == now else [place]
