@@ -3,37 +3,39 @@
 import torch
 
 from internimage_perception.training.collectives import count_over_processes
-from internimage_perception.training.config import OhemConfig
-from internimage_perception.training.pixel_sums import IGNORED, Targets, true_class_probability
 
 _DIGITS = 1 << 16
 
 
 @torch.no_grad()
-def hard_pixels(logits: torch.Tensor, targets: Targets, config: OhemConfig) -> torch.Tensor:
-    """Return (B, H, W) bool: valid pixels whose true class has a probability below the threshold.
+def hard_pixels(chances: torch.Tensor, valid: torch.Tensor, threshold: float, min_kept: int) -> torch.Tensor:
+    """Return bool, as the arguments: valid pixels whose true class has a probability below the threshold.
 
-    The threshold rises until the `min_kept` hardest pixels per picture of all processes lie below it (all
-    but the easiest ones, where there are no more), as mmsegmentation's does among one process's pictures.
+    The threshold rises until the `min_kept` hardest pixels of each process lie below it, those of all
+    processes taken together (all but the easiest ones where there are no more), as mmsegmentation's does
+    among the pictures of one process.
+
+    Args:
+        chances: probabilities of the pixels' own classes.
+        valid: bool, pixels with a label.
+        threshold: probability.
+        min_kept: pixels of this process.
     """
-    chances = true_class_probability(logits, targets)
-    valid = targets.labels != IGNORED
-    limit = _nth_smallest(chances[valid].float(), config.min_kept * len(chances))
-    return valid & (chances < limit.clamp(min=config.threshold))
+    limit = _nth_smallest(chances[valid].float(), min_kept)
+    return valid & (chances < limit.clamp(min=threshold))
 
 
-def _nth_smallest(values: torch.Tensor, rank: int) -> torch.Tensor:
-    """Return the value at a place (from 0) in the sorted values >= 0 of all processes, the last if beyond.
+def _nth_smallest(values: torch.Tensor, place: int) -> torch.Tensor:
+    """Return the value at a place (from 0) among the sorted values >= 0 of all processes, the last if beyond.
 
-    `rank` is the sum of the processes' ranks. Found without sorting or moving the values: among numbers
-    of one sign the bits of floats are ordered as the floats are, so that two histograms, of the upper and
-    of the lower half of the bits, lead to it.
+    The place is the sum of the processes'. Found without sorting or moving the values: bits of positive
+    floats are ordered as the floats are, so two histograms, of their upper and lower halves, lead there.
     """
     bits = values.view(torch.int32)
-    size, place = count_over_processes(torch.tensor([len(bits), rank], device=bits.device)).unbind()
-    place = torch.minimum(place, size - 1).clamp(min=0)
-    upper, place = _digit(bits >> 16, place)
-    lower, _ = _digit(bits[bits >> 16 == upper] & (_DIGITS - 1), place)
+    size, found = count_over_processes(torch.tensor([len(bits), place], device=bits.device)).unbind()
+    found = torch.minimum(found, size - 1).clamp(min=0)
+    upper, found = _digit(bits >> 16, found)
+    lower, _ = _digit(bits[bits >> 16 == upper] & (_DIGITS - 1), found)
     return (upper << 16 | lower).int().view(torch.float32)
 
 

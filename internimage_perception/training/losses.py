@@ -1,15 +1,14 @@
 """Losses of semantic segmentation that come out the same on any number of processes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from internimage_perception.data.sample import IGNORED
 from internimage_perception.errors import ConfigError, DatasetError
+from internimage_perception.training.class_weights import class_weights_from, pixel_shares
 from internimage_perception.training.collectives import (
     count_over_processes,
     process_count,
@@ -17,10 +16,17 @@ from internimage_perception.training.collectives import (
 )
 from internimage_perception.training.config import LossConfig
 from internimage_perception.training.hard_examples import hard_pixels
-from internimage_perception.training.pixel_sums import IGNORED, Targets, Terms, pixel_sums
+from internimage_perception.training.pixel_sums import (
+    Targets,
+    pixel_sums,
+    precision_of,
+    true_class_probability,
+)
+
+__all__ = ["BatchTotals", "Logits", "SegmentationLoss", "class_weights_from", "pixel_shares"]
 
 Logits = torch.Tensor | tuple[torch.Tensor, torch.Tensor | None] | Mapping[str, torch.Tensor]
-"""Of the decode head; of both heads; or of both by name, `main` and `auxiliary`."""
+"""Of the decode head; of it and the auxiliary head; or of both by name, `main` and `auxiliary`."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class BatchTotals:
     Attributes:
         denominator: what the sum of the cross entropy is divided by, float64.
         counted: (num_classes,) pixels of each class, weighted.
-        sums: overlap and found of each class, for each head, as in `pixel_sums`; None: unknown.
+        sums: overlap and found of the classes, for each head, as in `pixel_sums`; None: unknown.
     """
 
     denominator: torch.Tensor
@@ -52,17 +58,17 @@ class SegmentationLoss(nn.Module):
     Cross entropy (weights, smoothing) is PyTorch's, summed over pixels and divided by the number of all
     pixels, ignored ones too ("all"), or by the class weights of the valid ones ("valid", PyTorch's mean).
     Dice is, with sums over all pixels, the mean over the classes among the labels of
-    1 - 2 overlap / (found + pixels of the class + 1), the found being probabilities.
+    1 - 2 overlap / (found + pixels of the class + 1), the found being probabilities. Hard examples are
+    mined among the pixels of one call on all processes.
 
-    **Processes.** Denominators and Dice's sums go over all processes. Gradients are right when they are
-    averaged over processes, as DDP and FSDP do; so is the mean of the returned values.
+    **Processes.** Denominators and Dice's sums go over all processes, which must call this together.
+    Gradients are right once averaged over processes, as DDP and FSDP do; so are the returned values.
 
-    **Parts.** With `parts` calls per step, backward after each, the gradients sum up to that of the step's
-    loss, and so do the values, for "all" without further ado. For the rest, the step's totals must be known
-    before the first part: "valid" needs `totals` of the labels, Dice that of the logits too, from a pass
-    without gradients (same seed, so that dropout draws the same). Without them each part takes its own.
-
-    **Hard examples** are mined among the pictures of all processes, but of one part at a time.
+    **Parts.** When a step takes several calls, with `backward` after each, gradients and values add up to
+    those of the step; for cross entropy over "all" pixels without further ado. For the others the step's
+    totals must be known before its first part: "valid" needs `totals` of the labels, Dice those of the
+    logits too, from a pass without gradients (same seed, so that the same is dropped). Without them each
+    part counts as if all parts were like it.
 
     Args:
         config: parts of the loss and their weights.
@@ -91,6 +97,7 @@ class SegmentationLoss(nn.Module):
                 f"loss.class_weights: {class_weights.numel()} weights for {num_classes} classes; one each"
             )
         self.register_buffer("class_weights", class_weights, persistent=False)
+        self._weighted = bool((class_weights != 1).any())
 
     def forward(
         self,
@@ -101,7 +108,7 @@ class SegmentationLoss(nn.Module):
         pixel_weights: torch.Tensor | None = None,
         totals: BatchTotals | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Return `loss`, to go backward from, and its parts without gradients or their weights.
+        """Return `loss`, to go backward from, and what it is made of, without gradients and weights.
 
         Those are `cross_entropy` and `dice`, as far as wanted, and `auxiliary`: that head's whole loss.
 
@@ -109,34 +116,31 @@ class SegmentationLoss(nn.Module):
             logits: (B, num_classes, h, w) of each head, any floating point type; resized to the labels'
                 size where they have another.
             labels: (B, H, W) uint8 or int64; 255 is ignored.
-            parts: calls that make up a step on this process, with as many pixels each.
-            pixel_weights: (B, H, W), how much each pixel counts; the cross entropy's denominator does not
-                depend on them.
-            totals: those of the step; None: this call's, as if all parts had the same.
+            parts: calls that make up a step on this process.
+            pixel_weights: (B, H, W), how much each pixel counts; the cross entropy is divided by the same
+                as without.
+            totals: those of the step; None: this call's times `parts`.
 
         Raises:
-            DatasetError: labels name classes that there are not (for labels on a GPU, CUDA's own error).
+            DatasetError: labels name classes that there are not (on a GPU, CUDA fails by itself).
             ConfigError: the logits have another number of classes.
         """
-        heads = self._heads(logits)
-        self._check(heads, labels)
         whole = totals
         if whole is None:
             counts = self.totals(labels, pixel_weights=pixel_weights)
             whole = BatchTotals(counts.denominator * parts, counts.counted)
         results: list[dict[str, torch.Tensor]] = []
+        heads = self._heads(logits)
         for number, head in enumerate(heads):
-            targets = self._targets(head, labels, pixel_weights)
-            sums = pixel_sums(head, targets, self._terms(head.device))
+            sums = pixel_sums(head, self._targets(head, labels, pixel_weights))
             known = None if totals is None or totals.sums is None else totals.sums[number]
             results.append(self._of_head(sums, whole, known, parts))
         losses = dict(results[0])
         if len(results) > 1:
             losses["auxiliary"] = results[1]["loss"]
             losses["loss"] = losses["loss"] + self.config.auxiliary * losses["auxiliary"]
-        precision = torch.promote_types(heads[0].dtype, torch.float32)
         return {
-            name: (value if name == "loss" else value.detach()).to(precision)
+            name: (value if name == "loss" else value.detach()).to(precision_of(heads[0]))
             for name, value in losses.items()
         }
 
@@ -148,32 +152,31 @@ class SegmentationLoss(nn.Module):
         *,
         pixel_weights: torch.Tensor | None = None,
     ) -> BatchTotals:
-        """Return the totals of one part over all processes, which must all call this.
+        """Return the totals of one part, or of all at once, over all processes, which call this together.
 
         Args:
             labels: (B, H, W) uint8 or int64.
             logits: of the same heads as later; None: the Dice loss of a part goes by its own sums.
             pixel_weights: (B, H, W).
         """
+        _check(labels, self.num_classes)
         flat = labels.flatten().long()
-        weights = torch.ones_like(flat) if pixel_weights is None else pixel_weights.flatten()
-        bins = torch.zeros(2, 256, dtype=torch.float64, device=labels.device)
-        bins[0].index_add_(0, flat, torch.ones_like(flat, dtype=torch.float64))
-        bins[1].index_add_(0, flat, weights.double())
+        weights = [torch.ones_like(flat, dtype=torch.float64)]
+        if pixel_weights is not None:
+            weights.append(pixel_weights.flatten().double())
+        bins = torch.stack([weight.new_zeros(IGNORED + 1).index_add_(0, flat, weight) for weight in weights])
         bins = count_over_processes(bins)
         if self.config.average == "all":
             denominator = bins[0].sum()
         else:
-            denominator = bins[0, : self.num_classes] @ self.class_weights.to(bins)
+            denominator = bins[0, : self.num_classes].dot(self.class_weights.to(bins))
         sums = None
         if logits is not None and self.config.dice:
             sums = tuple(
-                count_over_processes(
-                    pixel_sums(head, Targets(labels, pixel_weights), self._terms(head.device))[1:]
-                )
+                count_over_processes(pixel_sums(head, self._targets(head, labels, pixel_weights))[1:])
                 for head in self._heads(logits)
             )
-        return BatchTotals(denominator, bins[1, : self.num_classes], sums)
+        return BatchTotals(denominator, bins[-1, : self.num_classes], sums)
 
     def _of_head(
         self, sums: torch.Tensor, whole: BatchTotals, known: torch.Tensor | None, parts: int
@@ -199,66 +202,54 @@ class SegmentationLoss(nn.Module):
     def _targets(
         self, head: torch.Tensor, labels: torch.Tensor, pixel_weights: torch.Tensor | None
     ) -> Targets:
-        targets = Targets(labels, pixel_weights)
-        if self.config.ohem is None or not self.config.cross_entropy:
-            return targets
-        return Targets(labels, pixel_weights, hard_pixels(head, targets, self.config.ohem))
-
-    def _terms(self, device: torch.device) -> Terms:
-        return Terms(self.class_weights.to(device), self.config.label_smoothing, self.config.dice > 0)
+        """Return what the logits of a head are compared with."""
+        size, labels = labels.shape[1:], labels.flatten(1)
+        valid = labels != IGNORED
+        index = labels.long().where(valid, 0)
+        weights = valid.to(precision_of(head))
+        if pixel_weights is not None:
+            weights = weights * pixel_weights.flatten(1)
+        entropy = weights
+        if (ohem := self.config.ohem) is not None and self.config.cross_entropy:
+            chances = true_class_probability(head, size, index)
+            entropy = weights * hard_pixels(chances, valid, ohem.threshold, ohem.min_kept * len(labels))
+        class_weights = self.class_weights.to(weights)
+        return Targets(
+            size=size,
+            index=index,
+            weights=weights,
+            entropy=entropy,
+            classes=entropy * class_weights[index] if self._weighted else entropy,
+            class_weights=class_weights,
+            label_smoothing=self.config.label_smoothing,
+            dice=self.config.dice > 0,
+        )
 
     def _heads(self, logits: Logits) -> list[torch.Tensor]:
         """Return the logits of the heads that count."""
         if isinstance(logits, torch.Tensor):
-            return [logits]
-        main, auxiliary = (logits["main"], logits.get("auxiliary")) if isinstance(logits, Mapping) else logits
-        return [main] if auxiliary is None or not self.config.auxiliary else [main, auxiliary]
-
-    def _check(self, heads: list[torch.Tensor], labels: torch.Tensor) -> None:
+            heads = [logits]
+        else:
+            both = (logits["main"], logits.get("auxiliary")) if isinstance(logits, Mapping) else logits
+            heads = [head for head in both if head is not None]
         for head in heads:
             if head.shape[1] != self.num_classes:
                 raise ConfigError(
                     f"the network tells {head.shape[1]} classes apart, the loss is of {self.num_classes}"
                 )
-        # On a GPU, looking would make the processor wait for it.
-        if labels.device.type == "cpu":
-            wrong = (labels != IGNORED) & ((labels < 0) | (labels >= self.num_classes))
-            if wrong.any():
-                raise DatasetError(
-                    f"labels name class {int(labels[wrong][0])}, but there are {self.num_classes} classes, "
-                    f"0 to {self.num_classes - 1}, and {IGNORED} for pixels to be ignored; check the "
-                    "dataset's label map"
-                )
+        return heads if self.config.auxiliary else heads[:1]
 
 
-def class_weights_from(shares: NDArray[np.float64], rarity: float) -> torch.Tensor:
-    """Return (num_classes,) weights that lift rare classes: shares to the power of -rarity, mean 1.
-
-    A ten-thousandth is added to each share, which bounds the weights of classes that were not seen.
-    """
-    weights = (shares + 1e-4) ** -rarity
-    return torch.from_numpy(weights / weights.mean()).float()
-
-
-def pixel_shares(
-    label_maps: Iterable[NDArray[np.integer]], num_classes: int, samples: int = 400
-) -> NDArray[np.float64]:
-    """Return (num_classes,) shares of the labelled pixels of the first `samples` maps of class ids, sum 1.
-
-    Raises DatasetError for classes that there are not, and where no pixel is labelled.
-    """
-    totals = np.zeros(256, np.int64)
-    for labels in islice(label_maps, samples):
-        totals += np.bincount(labels.reshape(-1), minlength=256)
-    known = totals[:num_classes]
-    if (rest := totals[num_classes:IGNORED]).any():
+def _check(labels: torch.Tensor, num_classes: int) -> None:
+    """Raise DatasetError for classes that there are not; on a GPU, looking would mean waiting for it."""
+    if labels.device.type != "cpu":
+        return
+    wrong = (labels < 0) | (labels >= num_classes) & (labels != IGNORED)
+    if wrong.any():
         raise DatasetError(
-            f"labels name class {num_classes + int(np.flatnonzero(rest)[0])}, but there are {num_classes}; "
-            "check the dataset's label map"
+            f"labels name class {int(labels[wrong][0])}, but there are {num_classes} classes, 0 to "
+            f"{num_classes - 1}, and {IGNORED} for pixels to be ignored; check the dataset's label map"
         )
-    if not known.any():
-        raise DatasetError(f"no pixel is labelled in the first {samples} samples; check the dataset's labels")
-    return known / known.sum()
 
 
 def _dice(sums: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:

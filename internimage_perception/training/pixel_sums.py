@@ -1,5 +1,6 @@
-"""Sums over pixels that segmentation losses are made of, with gradients, one picture in memory at a time."""
+"""Sums over pixels that segmentation losses are made of, with gradients, a few pictures at a time."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,168 +8,154 @@ import torch
 
 from internimage_perception.models.layers import resize
 
-IGNORED = 255
-"""Label of pixels that are not learned."""
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What is summed.
-
-    Attributes:
-        class_weights: (C,), of the cross entropy.
-        label_smoothing: of the cross entropy, as in PyTorch: this share of the target is spread evenly.
-        dice: whether the sums for the Dice loss are wanted.
-    """
-
-    class_weights: torch.Tensor
-    label_smoothing: float
-    dice: bool
+_CHUNK = 1 << 23
+"""Probabilities in memory at a time, as far as whole pictures allow."""
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What logits are compared with.
+    """What logits are compared with, pixels (B, H * W) in one row.
 
     Attributes:
-        labels: (B, H, W) uint8 or int64, 255 where nothing is learned.
-        weights: (B, H, W), how much each pixel counts; None: 1.
-        hard: (B, H, W) bool, the pixels of the cross entropy; None: all.
+        size: rows and columns.
+        index: class ids int64, 0 where ignored.
+        weights: how much each pixel counts, 0 where ignored.
+        entropy: the same for the cross entropy.
+        classes: the same, times the weight of the pixel's class.
+        class_weights: (C,).
+        label_smoothing: share of the cross entropy's target that is spread over all classes, as in PyTorch.
+        dice: whether sums for the Dice loss are wanted.
     """
 
-    labels: torch.Tensor
-    weights: torch.Tensor | None = None
-    hard: torch.Tensor | None = None
-
-    def of(self, picture: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return one picture's classes, weights, and weights in the cross entropy, (H * W) each.
-
-        Pixels that are ignored have class 0 and weight 0.
-        """
-        labels = self.labels[picture].flatten()
-        valid = labels != IGNORED
-        index = labels.long().masked_fill_(~valid, 0) if labels.dtype == torch.uint8 else labels * valid
-        weights = valid.to(dtype)
-        if self.weights is not None:
-            weights = weights * self.weights[picture].flatten()
-        return index, weights, weights if self.hard is None else weights * self.hard[picture].flatten()
+    size: torch.Size
+    index: torch.Tensor
+    weights: torch.Tensor
+    entropy: torch.Tensor
+    classes: torch.Tensor
+    class_weights: torch.Tensor
+    label_smoothing: float = 0.0
+    dice: bool = True
 
 
-def pixel_sums(logits: torch.Tensor, targets: Targets, terms: Terms) -> torch.Tensor:
+def pixel_sums(logits: torch.Tensor, targets: Targets) -> torch.Tensor:
     """Return [cross entropy], or [cross entropy, overlap of C classes, found of C classes], float64.
 
     Cross entropy is summed over all pixels. `overlap` sums the probability of the true class over the pixels
     of a class; `found` sums a class's probability over all pixels. Probabilities are computed in float32, or
-    float64 for such logits, picture by picture, and again for the gradients, so that neither they nor
-    logits of the labels' size are kept for a whole batch.
+    float64 for such logits, for a few pictures at a time, and again for the gradients, so that neither they
+    nor logits of the labels' size are kept for a whole batch.
 
     Args:
         logits: (B, C, h, w), resized to the labels' size.
-        targets: labels and weights, on the logits' device.
-        terms: what to sum.
+        targets: on the logits' device, of the precision computed in.
     """
-    return _PixelSums.apply(logits, targets, terms)
+    return _PixelSums.apply(logits, targets)
 
 
-def true_class_probability(logits: torch.Tensor, targets: Targets) -> torch.Tensor:
-    """Return (B, H, W) probabilities of the pixels' own classes, without gradients; class 0 where ignored."""
-    found = []
-    dtype = _precision(logits)
-    with torch.no_grad(), _full_precision(logits):
-        for picture in range(len(logits)):
-            index = targets.of(picture, dtype)[0]
-            scores = _resized(logits[picture : picture + 1], targets)[0].flatten(1).log_softmax(0)
-            found.append(scores.gather(0, index[None])[0].exp_())
-    return torch.stack(found).view(targets.labels.shape)
+@torch.no_grad()
+def true_class_probability(logits: torch.Tensor, size: torch.Size, index: torch.Tensor) -> torch.Tensor:
+    """Return the probabilities (B, H * W) of classes (B, H * W), without gradients; logits as above."""
+    with _without_autocast(logits):
+        chances = [
+            _resized(logits[part], size).log_softmax(1).gather(1, index[part, None]).squeeze(1).exp_()
+            for part in _chunks(logits, size)
+        ]
+    return torch.cat(chances)
+
+
+def precision_of(logits: torch.Tensor) -> torch.dtype:
+    """Return the type that sums of such logits are computed in."""
+    return torch.promote_types(logits.dtype, torch.float32)
 
 
 class _PixelSums(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: torch.Tensor, targets: Targets, terms: Terms) -> torch.Tensor:  # noqa: ANN401 - autograd's own
+    def forward(ctx: Any, logits: torch.Tensor, targets: Targets) -> torch.Tensor:  # noqa: ANN401 - autograd's own
         ctx.save_for_backward(logits)
-        ctx.targets, ctx.terms = targets, terms
-        with _full_precision(logits):
+        ctx.targets = targets
+        with _without_autocast(logits):
             sums = [
-                _sums(_resized(logits[picture : picture + 1], targets), picture, targets, terms)
-                for picture in range(len(logits))
+                _sums(_resized(logits[part], targets.size), part, targets)
+                for part in _chunks(logits, targets.size)
             ]
-            return torch.stack(sums).sum(0)
+        return torch.stack(sums).sum(0)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # noqa: ANN401 - autograd's own
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # noqa: ANN401 - autograd's own
         (logits,) = ctx.saved_tensors
+        targets: Targets = ctx.targets
         result = torch.empty_like(logits)
-        with _full_precision(logits):
-            for picture in range(len(logits)):
-                low = logits[picture : picture + 1].detach().requires_grad_()
+        with _without_autocast(logits):
+            for part in _chunks(logits, targets.size):
+                low = logits[part].detach().requires_grad_()
                 with torch.enable_grad():
-                    full = _resized(low, ctx.targets)
-                towards = _gradient(full.detach(), gradient, picture, ctx.targets, ctx.terms)
-                if full is not low:
-                    (towards,) = torch.autograd.grad(full, low, towards)
-                result[picture] = towards[0]
-        return result, None, None
+                    full = _resized(low, targets.size)
+                towards = _gradient(full.detach(), gradient, part, targets)
+                (result[part],) = torch.autograd.grad(full, low, towards)
+        return result, None
 
 
-def _sums(scores: torch.Tensor, picture: int, targets: Targets, terms: Terms) -> torch.Tensor:
-    """Return one picture's sums, from its logits (1, C, H, W)."""
-    scores = scores[0].flatten(1).log_softmax(0)
-    index, weights, entropy_weights = targets.of(picture, scores.dtype)
-    classes = terms.class_weights.to(scores.dtype)
-    picked = scores.gather(0, index[None])[0]
-    entropy = -(1 - terms.label_smoothing) * (picked * entropy_weights * classes[index]).sum()
-    if terms.label_smoothing:
-        entropy = entropy - terms.label_smoothing / len(classes) * (classes @ (scores @ entropy_weights))
-    if not terms.dice:
+def _sums(scores: torch.Tensor, part: slice, targets: Targets) -> torch.Tensor:
+    """Return the sums of some pictures, from their logits (N, C, H * W)."""
+    scores = scores.log_softmax(1)
+    index = targets.index[part]
+    picked = scores.gather(1, index[:, None]).squeeze(1)
+    smoothing = targets.label_smoothing
+    entropy = (smoothing - 1) * picked.flatten().dot(targets.classes[part].flatten())
+    if smoothing:
+        spread = torch.einsum("ncp,np->c", scores, targets.entropy[part])
+        entropy = entropy - smoothing / scores.shape[1] * spread.dot(targets.class_weights)
+    if not targets.dice:
         return entropy.double()[None]
-    found = scores.exp_() @ weights
-    overlap = torch.zeros(len(classes), dtype=torch.float64, device=scores.device)
-    overlap.index_add_(0, index, (picked.exp_() * weights).double())
+    found = torch.einsum("ncp,np->c", scores.exp_(), targets.weights[part])
+    right = picked.exp_().mul_(targets.weights[part]).flatten().double()
+    overlap = right.new_zeros(scores.shape[1]).index_add_(0, index.flatten(), right)
     return torch.cat([entropy.double()[None], overlap, found.double()])
 
 
-def _gradient(
-    scores: torch.Tensor, gradient: torch.Tensor, picture: int, targets: Targets, terms: Terms
-) -> torch.Tensor:
-    """Return the gradient of one picture's logits (1, C, H, W), given that of its sums.
+def _gradient(scores: torch.Tensor, gradient: torch.Tensor, part: slice, targets: Targets) -> torch.Tensor:
+    """Return the gradient (N, C, H * W) of some pictures' logits, given that of their sums.
 
-    With p the probabilities, y the true class, w and v a pixel's weight in the cross entropy and elsewhere,
-    a class k's logit has from the cross entropy w_y (p_k - [k = y]), from a class's `found` v p_k (1 - p_k)
-    and the like for others; from all classes' together v p_k (f_k - sum_j f_j p_j) with f the gradients of
-    `found`. `overlap` adds its gradient to f in the true class.
+    Be p the probabilities and y the true class of a pixel, v and w its weights here and in the cross entropy,
+    and f and o the gradients of the sums of `found` and `overlap`. A class k's logit gets from the cross
+    entropy w (p_k - [k = y]); from Dice's sums p_k (a_k - sum_j a_j p_j), with a_k = v (f_k + [k = y] o_k).
     """
     gradient = gradient.to(scores.dtype)
-    chances = scores[0].flatten(1).softmax(0)
-    index, weights, entropy_weights = targets.of(picture, scores.dtype)
-    classes = terms.class_weights.to(scores.dtype)
-    sure = gradient[0] * (1 - terms.label_smoothing) * entropy_weights * classes[index]
-    shared = gradient[0] * terms.label_smoothing / len(classes) * entropy_weights
-    factor, own = sure + shared * classes.sum(), -sure
-    if terms.dice:
+    chances = scores.softmax(1)
+    index = targets.index[part]
+    spread = gradient[0] * targets.label_smoothing / scores.shape[1]
+    true = targets.classes[part] * (gradient[0] * (targets.label_smoothing - 1))
+    factor = true.neg()
+    if targets.label_smoothing:
+        factor.addcmul_(targets.entropy[part], spread * targets.class_weights.sum())
+    if targets.dice:
         overlap, found = gradient[1:].view(2, -1)
-        right = overlap[index] * chances.gather(0, index[None])[0] * weights
-        factor = factor - right - (found @ chances) * weights
-        own = own + right
-        chances *= torch.addcmul(factor, found[:, None], weights)
+        weights = targets.weights[part]
+        right = chances.gather(1, index[:, None]).squeeze(1).mul_(weights).mul_(overlap[index])
+        true += right
+        factor -= right
+        factor.addcmul_(torch.einsum("ncp,c->np", chances, found), weights, value=-1)
+        chances *= torch.addcmul(factor[:, None], weights[:, None], found[:, None])
     else:
-        chances *= factor
-    if terms.label_smoothing:
-        chances.addcmul_(classes[:, None], shared, value=-1)
-    return chances.scatter_add_(0, index[None], own[None]).view_as(scores)
+        chances *= factor[:, None]
+    if targets.label_smoothing:
+        chances.addcmul_(targets.entropy[part, None], (spread * targets.class_weights)[:, None], value=-1)
+    return chances.scatter_add_(1, index[:, None], true[:, None])
 
 
-def _resized(logits: torch.Tensor, targets: Targets) -> torch.Tensor:
-    """Return one picture's logits (1, C, H, W) at the labels' size."""
-    logits = logits.to(_precision(logits))
-    size = targets.labels.shape[1:]
-    return logits if logits.shape[2:] == size else resize(logits, size)
+def _chunks(logits: torch.Tensor, size: torch.Size) -> Iterator[slice]:
+    """Yield slices of the batch."""
+    step = max(1, _CHUNK // (logits.shape[1] * size.numel()))
+    for start in range(0, len(logits), step):
+        yield slice(start, start + step)
 
 
-def _precision(logits: torch.Tensor) -> torch.dtype:
-    return torch.promote_types(logits.dtype, torch.float32)
+def _resized(logits: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """Return logits (N, C, H * W) of the labels' size, in the precision to compute in."""
+    logits = logits.to(precision_of(logits))
+    return (logits if logits.shape[2:] == size else resize(logits, size)).flatten(2)
 
 
-def _full_precision(logits: torch.Tensor) -> torch.autocast:
-    """Return a context without automatic mixed precision."""
+def _without_autocast(logits: torch.Tensor) -> torch.autocast:
     return torch.autocast(logits.device.type, enabled=False)
