@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from internimage_perception.data.distortion import BackgroundBank, DistortionAugmentation, config_from_dict
@@ -110,7 +111,8 @@ class Composite:
         if objects is not None:
             as_it_is = warp_map(AffineWarp.of(Placement.of(sample).grid))
             objects = warped_objects(objects, as_it_is, outside | ego, self.min_visible)
-        image = np.where((outside | ego)[..., np.newaxis], frame.image, sample.image)
+        image = sample.image.copy()
+        cv2.copyTo(frame.image, (outside | ego).view(np.uint8), image)
         regions = _with_frame(sample.regions or Regions.none(height, width), outside, ego)
         return dataclasses.replace(sample, image=image, labels=labels, objects=objects, regions=regions)
 

@@ -3,7 +3,7 @@
 import multiprocessing
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -129,7 +129,7 @@ def batches(
     rank: int = 0,
     ranks: int = 1,
     accumulate: int = 1,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Yield the parts of steps, in order: those of one step after the other.
 
     The same for any number of workers and wherever it begins. Close the iterator to end the workers early.
@@ -154,7 +154,7 @@ def batches(
     return _loaded(parts, wanted, workers) if workers else (parts[index] for index in wanted)
 
 
-def _loaded(parts: StepBatches, wanted: range, workers: int) -> Iterator[Batch]:
+def _loaded(parts: StepBatches, wanted: range, workers: int) -> Generator[Batch, None, None]:
     loader = DataLoader(
         _Answers(parts),
         batch_size=None,

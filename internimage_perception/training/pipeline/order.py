@@ -1,7 +1,6 @@
 """Which sample of which dataset has which number, for ever; without state, any number can be asked for."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +9,8 @@ from internimage_perception.errors import ConfigError
 
 # Shares are rounded to this part of the whole.
 _FINEST = 10_000
+# Orders of epochs per dataset: parts of a step may lie on both sides of an epoch's end.
+_KEPT = 2
 _TAG = 1
 """Keeps these random numbers apart from those that samples are changed with."""
 
@@ -39,6 +40,7 @@ class Order:
         turns = np.concatenate([(np.arange(count) + 0.5) / count for count in self._weights])
         places = np.argsort(turns, kind="stable")
         self._datasets = datasets[places]
+        self._kept: dict[int, dict[int, npt.NDArray[np.int64]]] = {}
         self._turns = np.concatenate([np.arange(count) for count in self._weights])[places]
 
     def __getitem__(self, number: int) -> tuple[int, int]:
@@ -47,19 +49,20 @@ class Order:
         dataset = int(self._datasets[slot])
         ordinal = period * int(self._weights[dataset]) + int(self._turns[slot])
         epoch, place = divmod(ordinal, self._lengths[dataset])
-        return dataset, int(
-            _shuffled(self._lengths[dataset], self._runs[dataset], self._seed, dataset, epoch)[place]
-        )
+        return dataset, int(self._shuffled(dataset, epoch)[place])
 
-
-@lru_cache(maxsize=16)
-def _shuffled(length: int, run: int, seed: int, dataset: int, epoch: int) -> npt.NDArray[np.intp]:
-    rng = np.random.default_rng([seed, _TAG, dataset, epoch])
-    if run <= 1:
-        return rng.permutation(length)
-    starts = rng.permutation(-(-length // run)) * run
-    indices = (starts[:, np.newaxis] + np.arange(run)).reshape(-1)
-    return indices[indices < length]
+    def _shuffled(self, dataset: int, epoch: int) -> npt.NDArray[np.int64]:
+        """Return the order of a dataset's samples in an epoch; the last ones are kept."""
+        kept = self._kept.setdefault(dataset, {})
+        if epoch not in kept:
+            if len(kept) >= _KEPT:
+                del kept[min(kept)]
+            rng = np.random.default_rng([self._seed, _TAG, dataset, epoch])
+            length, run = self._lengths[dataset], self._runs[dataset]
+            starts = rng.permutation(-(-length // run)) * run
+            indices = (starts[:, np.newaxis] + np.arange(run)).reshape(-1)
+            kept[epoch] = indices[indices < length]
+        return kept[epoch]
 
 
 def _whole(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
