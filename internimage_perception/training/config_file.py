@@ -14,8 +14,10 @@ from internimage_perception.errors import ConfigError
 from internimage_perception.resources import share_path
 from internimage_perception.training.config import TrainingConfig
 
-_FOLDER = "config/training"
+_FOLDER = "config/training/segmentation"
 _MOST_BASES = 8
+# Half of one file's and half of another's would fit nobody's intention.
+_REPLACED_WHOLE = {"model", "dataset", "sources"}
 
 
 def training_names() -> list[str]:
@@ -75,11 +77,11 @@ def _layers(path: Path) -> dict[str, Any]:
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both; mappings are joined key by key, except datasets, which are replaced whole."""
+    """Return both; mappings are joined key by key, except networks and datasets, which are replaced whole."""
     found = copy.deepcopy(dict(below))
     for key, value in above.items():
         mine = found.get(key)
-        if isinstance(mine, dict) and isinstance(value, dict) and "kind" not in value:
+        if isinstance(mine, dict) and isinstance(value, dict) and key not in _REPLACED_WHOLE:
             found[key] = _merged(mine, value)
         else:
             found[key] = copy.deepcopy(value)
