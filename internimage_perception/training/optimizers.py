@@ -28,8 +28,8 @@ class AdamW(torch.optim.AdamW):
         self, groups: list[dict[str, Any]], learning_rate: float, betas: tuple[float, float]
     ) -> None:
         super().__init__(groups, lr=learning_rate, betas=betas, fused=True)
-        # Left to itself the fused form divides gradients by the loss scale when it steps, which is after
-        # they were clipped.
+        # The fused form offers to divide gradients by the loss scale itself, while it steps. Fabric then
+        # refuses to clip them, which must come in between.
         self._step_supports_amp_scaling = False
 
 
