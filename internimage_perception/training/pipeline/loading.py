@@ -6,6 +6,8 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
+from types import TracebackType
 from typing import Any
 
 import cv2
@@ -207,6 +209,13 @@ def _begin(_worker: int) -> None:
     torch.set_num_threads(1)
     # Whoever reads the batches ends the workers; they need not complain on their own.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _complain
+
+
+def _complain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Show an error that nothing caught, unless it says that whoever reads the batches is gone."""
+    if not isinstance(error, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 @contextmanager
@@ -215,6 +224,8 @@ def _interrupts_held_back() -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
+    # It unblocks Ctrl-C when it starts, which it would do with the first worker.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -145,8 +145,8 @@ def _part(image: Bytes, x: int, y: int, size: tuple[int, int], *, mirrored: bool
     before, above = min(max(-x, 0), size[0] - 1), min(max(-y, 0), size[1] - 1)
     after, below = size[0] - part.shape[1] - before, size[1] - part.shape[0] - above
     if before or after or above or below:
-        part = cv2.copyMakeBorder(part, above, below, before, after, cv2.BORDER_REPLICATE)
-        return np.asarray(cv2.flip(part, 1) if mirrored else part, np.uint8)
+        framed = cv2.copyMakeBorder(part, above, below, before, after, cv2.BORDER_REPLICATE)
+        return np.asarray(cv2.flip(framed, 1) if mirrored else framed, np.uint8)
     return np.asarray(cv2.flip(part, 1), np.uint8) if mirrored else part.copy()
 
 
