@@ -50,6 +50,12 @@ def peak_memory(*, reset: bool = False) -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
+def available_memory() -> int:
+    """Return the bytes that programs can still take; Linux only."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+
+
 def percentiles(values: Sequence[float]) -> dict[str, float]:
     """Return p50, p95, p99 and the maximum."""
     if not values:
