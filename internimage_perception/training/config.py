@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Factor = Annotated[float, Field(ge=0.0)]
+Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 DatasetSource = Path | dict[str, Any]
 """A dataset's YAML file, or its content: `kind` and options."""
 Operations = tuple[dict[str, Any], ...]
@@ -138,7 +139,7 @@ class OptimizerConfig(Section):
     kind: Literal["adamw", "muon"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0.0)] = 6e-5
     weight_decay: Factor = 0.05
-    betas: tuple[Share, Share] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     clip: Annotated[float, Field(gt=0.0)] | None = None
 
@@ -244,6 +245,12 @@ class TrainingConfig(Section):
             raise ValueError(f"batch {self.batch} must be a multiple of accumulate {self.accumulate}")
         if self.self_training is not None and self.average is None:
             raise ValueError("self_training needs a teacher: set average, such as 0.999")
+        if self.precision == "fp16" and self.optimizer.kind == "muon":
+            raise ValueError("precision fp16 scales the loss for one optimizer, muon comes with two; take bf16")
         if self.strategy == "fsdp" and self.optimizer.kind == "muon":
             raise ValueError("muon needs whole matrices, which strategy fsdp splits; take adamw or ddp")
+        if self.precision == "fp16" and self.optimizer.kind == "muon":
+            raise ValueError("precision fp16 scales the loss for one optimizer, muon comes with two; take bf16")
+        if self.strategy == "fsdp" and self.precision == "fp16":
+            raise ValueError("fp16 needs whole gradients, which strategy fsdp splits; take bf16 or ddp")
         return self
