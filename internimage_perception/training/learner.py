@@ -53,20 +53,21 @@ class Learner:
             # Every process and part draws for the whole batch, and takes its own.
             torch.manual_seed(step_seed(self._seed, step))
             place, places = number * fabric.world_size + fabric.global_rank, len(parts) * fabric.world_size
-            # Processes exchange gradients once, with the last ones of the step.
-            more = number < len(parts) - 1
+            losses = Losses()
             with batch_part(place, places):
-                with fabric.no_backward_sync(self._model, enabled=more or self._target is not None):
-                    losses = self._labelled(part, len(parts), totals)
+                # Processes exchange gradients once, with the last ones of the step: those of labelled
+                # pictures, which all parameters get.
                 if self._target is not None:
-                    with fabric.no_backward_sync(self._model, enabled=more):
+                    with fabric.no_backward_sync(self._model, enabled=True):
                         losses |= self._unlabelled(self._target, part, step, len(parts))
+                with fabric.no_backward_sync(self._model, enabled=number < len(parts) - 1):
+                    losses |= self._labelled(part, len(parts), totals)
             for name, value in losses.items():
                 found[name] = found[name] + value.detach() if name in found else value.detach()
         return found
 
     def _labelled(self, part: Part, parts: int, totals: BatchTotals | None) -> Losses:
-        logits = self._model.head_logits(self._normalised(part.labelled.images))
+        logits = self._logits(part.labelled.images)
         losses = self._loss(logits, part.labelled.labels, parts, totals=totals)
         self._fabric.backward(losses["loss"])
         return losses
@@ -78,10 +79,15 @@ class Learner:
         assert self._average is not None  # noqa: S101 - the configuration was checked
         with self._fabric.autocast():
             known = target.pseudo_labels(self._average.module, self._normalised(views.images), views.labels)
-        logits, _ = self._model.head_logits(self._normalised(views.student_images))
+        logits, _ = self._logits(views.student_images)
         losses = target.loss(logits, known, step, parts)
         self._fabric.backward(losses["target"])
         return losses
+
+    def _logits(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        # Fabric does so by itself only where it wraps the network.
+        with self._fabric.autocast():
+            return self._model.head_logits(self._normalised(images))
 
     def _totals(self, parts: Sequence[Part]) -> BatchTotals | None:
         """Return what the step's parts are measured by together; None for a single part, which knows."""

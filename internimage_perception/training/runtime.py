@@ -1,21 +1,23 @@
 """Processes, devices and number formats of a run, by Lightning Fabric."""
 
+import inspect
 import os
 import warnings
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision, Precision
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning_fabric.strategies.strategy import Strategy
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.nn.parallel import DistributedDataParallel
 
 from internimage_perception.models.internimage import Block
 from internimage_perception.training.config import TrainingConfig
-
-_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 def start_fabric(config: TrainingConfig) -> Fabric:
@@ -23,17 +25,21 @@ def start_fabric(config: TrainingConfig) -> Fabric:
 
     Every process takes one GPU where there are some, else the CPU.
     """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    # Of depthwise kernels, whose strides can be told in two ways.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     with warnings.catch_warnings():
         # It advises a launcher where there is none to advise.
         warnings.filterwarnings("ignore", module="lightning_fabric")
         processes = int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
         per_node = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if processes > 1 else 1
         fabric = Fabric(
-            accelerator="cuda" if torch.cuda.is_available() else "cpu",
+            accelerator=device,
             devices=per_node,
             num_nodes=processes // per_node,
             strategy=_strategy(config.strategy, processes),
-            precision=_PRECISION[config.precision],  # type: ignore[arg-type]  # a literal of theirs
+            # Asked for by name, fp16 would tacitly be bf16 on a CPU.
+            plugins=[_precision(config.precision, device)],
         )
         fabric.launch()
     return fabric
@@ -60,8 +66,16 @@ def split_network(network: nn.Module, mesh: DeviceMesh) -> nn.Module:
     for name, child in network.named_children():
         if name != "backbone":
             fully_shard(child, mesh=data)
-    fully_shard(network, mesh=data)
+    # Split again at once: between steps, the moving average works on the parts.
+    fully_shard(network, mesh=data, reshard_after_forward=True)
+    register_fsdp_forward_method(network, "head_logits")
     return network
+
+
+def _precision(kind: str, device: str) -> Precision:
+    if kind == "fp32":
+        return Precision()
+    return MixedPrecision("bf16-mixed" if kind == "bf16" else "16-mixed", device)
 
 
 def _strategy(kind: str, processes: int) -> str | Strategy:
@@ -70,4 +84,7 @@ def _strategy(kind: str, processes: int) -> str | Strategy:
     if kind == "fsdp":
         return ModelParallelStrategy(split_network, data_parallel_size=processes, tensor_parallel_size=1)
     # Batch norms are synchronised or kept apart by us; the first process's are saved.
-    return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+    known = inspect.signature(DistributedDataParallel).parameters
+    option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    options: dict[str, Any] = {option: False}
+    return DDPStrategy(gradient_as_bucket_view=True, **options)
