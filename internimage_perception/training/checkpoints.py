@@ -1,8 +1,11 @@
 """Checkpoints of a run: written whole or not at all, the newest valid one found again."""
 
 import logging
+import pickle
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,12 +24,15 @@ from torch.distributed.checkpoint.state_dict import (
 from internimage_perception.errors import PerceptionError
 from internimage_perception.files import atomic_path
 from internimage_perception.training.averaging import WeightAverage
-from internimage_perception.training.runtime import is_sharded
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"step_(\d+)\.pt")
 _GATHERED = StateDictOptions(full_state_dict=True, cpu_offload=True)
-_SPREAD = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+_DAMAGED = (
+    OSError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, struct.error, zlib.error,
+    pickle.PickleError,
+)  # fmt: skip
+_UNFIT = (RuntimeError, KeyError, ValueError, TypeError, AssertionError)
 
 
 class RunState:
@@ -39,7 +45,7 @@ class RunState:
         fabric: of this process.
         network: as trained, unwrapped.
         average: of its weights, or None.
-        optimizers: unwrapped.
+        optimizers: of its parameters.
     """
 
     def __init__(
@@ -51,25 +57,24 @@ class RunState:
     ) -> None:
         self._fabric, self._network, self._average = fabric, network, average
         self._optimizers = tuple(optimizers)
-        self._sharded = is_sharded(fabric)
+        self._scaler: torch.amp.GradScaler | None = getattr(fabric.strategy.precision, "scaler", None)
 
     def gather(self) -> dict[str, Any]:
         """Return everything, on the CPU; all processes must call it, only the first one's answer is whole."""
-        content: dict[str, Any] = {"state_dict": get_model_state_dict(self._network, options=_GATHERED)}
+        content: dict[str, Any] = {
+            "state_dict": get_model_state_dict(self._network, options=_GATHERED),
+            "optimizers": [
+                get_optimizer_state_dict(self._network, optimizer, options=_GATHERED)
+                for optimizer in self._optimizers
+            ],
+        }
         if self._average is not None:
             content["average"] = {
                 "updates": self._average.updates,
                 "state_dict": get_model_state_dict(self._average.module, options=_GATHERED),
             }
-        if self._sharded:
-            content["optimizers"] = [
-                get_optimizer_state_dict(self._network, optimizer, options=_GATHERED)
-                for optimizer in self._optimizers
-            ]
-        else:
-            content["optimizers"] = [optimizer.state_dict() for optimizer in self._optimizers]
-        if (scaler := getattr(self._fabric.strategy.precision, "scaler", None)) is not None:
-            content["scaler"] = scaler.state_dict()
+        if self._scaler is not None:
+            content["scaler"] = self._scaler.state_dict()
         return content
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -79,21 +84,21 @@ class RunState:
         return {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
 
     def spread(self, content: Mapping[str, Any]) -> None:
-        """Take what `gather` returned; only the first process needs to have it if the network is split."""
-        options = _SPREAD if self._sharded else StateDictOptions()
-        set_model_state_dict(self._network, content.get("state_dict", {}), options=options)
+        """Take what `gather` returned; all processes must call it, the first one's is what counts."""
+        if not self._fabric.is_global_zero:
+            optimizers: list[dict[str, Any]] = [{} for _ in self._optimizers]
+            average = {"state_dict": {}, "updates": 0}
+            content = {"state_dict": {}, "average": average, "optimizers": optimizers, "scaler": {}}
+        several = self._fabric.world_size > 1
+        options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=several)
+        set_model_state_dict(self._network, content["state_dict"], options=options)
         if self._average is not None:
-            average = content.get("average", {})
-            set_model_state_dict(self._average.module, average.get("state_dict", {}), options=options)
-            self._average.updates = int(self._fabric.broadcast(average.get("updates", 0)))
-        states = content.get("optimizers", [{}] * len(self._optimizers))
-        for optimizer, state in zip(self._optimizers, states, strict=True):
-            if self._sharded:
-                set_optimizer_state_dict(self._network, optimizer, state, options=options)
-            else:
-                optimizer.load_state_dict(state)
-        if (scaler := getattr(self._fabric.strategy.precision, "scaler", None)) is not None:
-            scaler.load_state_dict(self._fabric.broadcast(content.get("scaler")))
+            set_model_state_dict(self._average.module, content["average"]["state_dict"], options=options)
+            self._average.updates = int(self._fabric.broadcast(content["average"]["updates"]))
+        for optimizer, state in zip(self._optimizers, content["optimizers"], strict=True):
+            set_optimizer_state_dict(self._network, optimizer, state, options=options)
+        if self._scaler is not None:
+            self._scaler.load_state_dict(self._fabric.broadcast(content["scaler"]))
 
 
 class Checkpoints:
@@ -108,12 +113,18 @@ class Checkpoints:
         self._folder, self._keep = folder, keep
 
     def save(self, fabric: Fabric, state: RunState, step: int) -> None:
-        """Write a checkpoint after so many steps; all processes must call it."""
+        """Write a checkpoint after so many steps; all processes must call it.
+
+        Raises PerceptionError, and leaves the older ones as they are, when weights are no numbers.
+        """
         content = state.gather()
         if fabric.is_global_zero:
+            _check_finite(content["state_dict"], step)
             with atomic_path(self._folder / f"step_{step:08d}.pt") as path:
                 torch.save(content, path)
-            for _, old in list(self._newest_first())[self._keep :]:
+            # Those of later steps were damaged, or the run would have gone on from there.
+            whole = [(number, old) for number, old in self._newest_first() if number <= step]
+            for _, old in {*self._newest_first()} - {*whole[: self._keep]}:
                 old.unlink()
         fabric.barrier()
 
@@ -122,15 +133,12 @@ class Checkpoints:
 
         Damaged ones are named in the log and passed over. Raises PerceptionError when one does not fit.
         """
-        step, content = 0, dict[str, Any]()
-        sharded = is_sharded(fabric)
-        if fabric.is_global_zero or not sharded:
-            step, content = self._read()
+        step, content = self._read() if fabric.is_global_zero else (0, {})
         step = int(fabric.broadcast(step))
         if step:
             try:
                 state.spread(content)
-            except (RuntimeError, KeyError, ValueError) as error:
+            except _UNFIT as error:
                 message = (
                     f"the checkpoint of step {step} in {self._folder} does not fit this network or these "
                     f"optimisers: {error}"
@@ -143,7 +151,7 @@ class Checkpoints:
             try:
                 _check_sums(path)
                 content = torch.load(path, map_location="cpu", weights_only=True)
-            except (OSError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError) as error:
+            except _DAMAGED as error:
                 _log.warning("%s is damaged and passed over: %s", path, error)
             else:
                 return step, content
@@ -159,3 +167,12 @@ def _check_sums(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         if (damaged := archive.testzip()) is not None:
             raise zipfile.BadZipFile(f"{damaged} has another checksum")
+
+
+def _check_finite(weights: Mapping[str, torch.Tensor], step: int) -> None:
+    for name, value in weights.items():
+        if not value.isfinite().all():
+            raise PerceptionError(
+                f"weights are no numbers after step {step}, such as {name}: lower optimizer.learning_rate "
+                "or set optimizer.clip; older checkpoints are as they were"
+            )

@@ -1,6 +1,6 @@
 """What a run is fed with: the parts of its steps, and what is known about the labels."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
@@ -43,7 +43,7 @@ class TrainingData:
 
     Attributes:
         classes: names of the classes.
-        skipped: samples that could not be read so far, by this process.
+        skipped: samples that could not be read, by all processes, as far as `take_failures` told.
 
     Raises:
         ConfigError: datasets that do not fit together, or a batch that cannot be shared out evenly.
@@ -66,7 +66,7 @@ class TrainingData:
                 f"{len(self.classes)} classes do not fit into a mask; at most {_MOST_CLASSES} do"
             )
         self.skipped = 0
-        self._asked = 0
+        self._asked = self._failed = 0
         self._failures: list[Failure] = []
 
     @property
@@ -90,7 +90,7 @@ class TrainingData:
             weights = class_weights_from(pixel_shares(maps, len(self.classes)), rarity)
         return self._fabric.broadcast(weights)
 
-    def steps(self, first: int) -> Iterator[tuple[int, list[Part]]]:
+    def steps(self, first: int) -> Generator[tuple[int, list[Part]], None, None]:
         """Yield the steps from `first` to the last one, each with its parts.
 
         Raises:
@@ -115,8 +115,10 @@ class TrainingData:
 
     def take_failures(self) -> list[Failure]:
         """Return the samples that no process could read since the last call; all processes must call it."""
-        found, self._failures = self._failures, []
-        return [failure for mine in gather_objects(found) for failure in mine]
+        mine, self._failures = self._failures, []
+        found = [failure for theirs in gather_objects(mine) for failure in theirs]
+        self.skipped += len(found)
+        return found
 
     def _batches(self, stream: SampleStream, batch: int, first: int) -> Generator[Batch, None, None]:
         config, fabric = self._config, self._fabric
@@ -128,13 +130,14 @@ class TrainingData:
     def _checked(self, batch: Batch) -> Batch:
         """Count samples that could not be read; raises DatasetError when they are too many."""
         self._asked += len(batch.names) + len(batch.failures)
-        self.skipped += len(batch.failures)
+        self._failed += len(batch.failures)
         self._failures.extend(batch.failures)
-        share = self._config.data.failures
-        if self._asked >= _FEW and self.skipped > share * self._asked:
-            last = self._failures[-1] if self._failures else batch.failures[-1]
+        # Of few samples, chance alone may have made many unreadable.
+        most = self._config.data.failures * max(self._asked, _FEW)
+        if batch.failures and self._failed > most:
+            last = batch.failures[-1]
             raise DatasetError(
-                f"{self.skipped} of {self._asked} samples cannot be read, such as {last.name}: "
+                f"{self._failed} of {self._asked} samples cannot be read, such as {last.name}: "
                 f"{last.reason}; mend the dataset, or set data.failures to a larger share"
             )
         return batch

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -15,35 +16,37 @@ from internimage_perception.training.validation import Validation
 _LOSSES = (
     "loss", "cross_entropy", "dice", "auxiliary", "target", "target_share", "learning_rate", "pictures_per_s",
 )  # fmt: skip
+_SKIPPED = ("dataset", "name", "reason")
 
 
 class Table:
-    """A CSV file with a row per step, in which a resumed run goes on where its checkpoint is.
+    """A CSV file of what happened at which step, in which a resumed run goes on where its checkpoint is.
 
     Args:
         path: the file.
-        columns: after `step`.
+        columns: after `step`; further ones that the file has already stay, empty from now on.
         step: rows behind this step are dropped: the run repeats them.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], step: int) -> None:
-        self._path, self._columns = path, ("step", *columns)
-        rows: list[Sequence[object]] = []
-        if step and path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                content = list(csv.reader(file))[1:]
-            # A line cut short by a kill is no row.
-            whole = (row for row in content if len(row) == len(self._columns) and row[0].isdecimal())
-            rows = [row for row in whole if int(row[0]) <= step]
+        self._path = path
+        before, rows = _read(path) if step and path.exists() else ([], [])
+        self._columns = list(dict.fromkeys(["step", *columns, *before]))
+        kept = [row for row in rows if int(row["step"]) <= step]
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self._columns, *rows])
+        table = self._writer(text)
+        table.writeheader()
+        table.writerows(kept)
         write_text(path, text.getvalue())
 
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Write a row; columns without a value stay empty."""
-        row = [step, *(_short(values.get(name)) for name in self._columns[1:])]
+    def add(self, step: int, *rows: Mapping[str, float | str]) -> None:
+        """Write rows; columns without a value stay empty."""
         with self._path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerow(row)
+            for values in rows:
+                self._writer(file).writerow({"step": step} | {name: _short(values[name]) for name in values})
+
+    def _writer(self, file: TextIO) -> "csv.DictWriter[str]":
+        return csv.DictWriter(file, self._columns, restval="", lineterminator="\n")
 
 
 class RunLog:
@@ -68,16 +71,18 @@ class RunLog:
         self._scores: Table | None = None
         if validation is not None:
             self._scores = Table(folder / "validation.csv", validation.names, step)
-        self._skipped = folder / "skipped.csv"
-        self._curves = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self._skipped: Table | None = None
+        self._skipped_file = folder / "skipped.csv"
+        if self._skipped_file.exists():
+            self._skipped = Table(self._skipped_file, _SKIPPED, step)
+        self._curves = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def losses(self, step: int, values: Mapping[str, float]) -> None:
         """Write the losses since the last call, and show how far the run has come."""
         if not self._speaks:
             return
         self._losses.add(step, values)
-        for name, value in values.items():
-            self._curves.add_scalar(f"train/{name}", value, step)
+        self._draw("train", step, values)
         pace = (time.monotonic() - self._start) / (step - self._first)
         left = _duration((self._steps - step) * pace)
         text = f"step {step}/{self._steps}, loss {values['loss']:.4f}, {left} left"
@@ -90,20 +95,16 @@ class RunLog:
             return
         if self._scores is not None:
             self._scores.add(step, values)
-        for name, value in values.items():
-            self._curves.add_scalar(f"validation/{name}", value, step)
+        self._draw("validation", step, values)
         self.say(f"step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
 
     def skipped(self, step: int, failures: Sequence[tuple[str, str, str]]) -> None:
         """Write down samples that could not be read: dataset, name, reason."""
         if not self._speaks or not failures:
             return
-        new = not self._skipped.exists()
-        with self._skipped.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            if new:
-                writer.writerow(("step", "dataset", "name", "reason"))
-            writer.writerows((step, *failure) for failure in failures)
+        if self._skipped is None:
+            self._skipped = Table(self._skipped_file, _SKIPPED, 0)
+        self._skipped.add(step, *(dict(zip(_SKIPPED, failure, strict=True)) for failure in failures))
 
     def say(self, text: str) -> None:
         """Print a line for people."""
@@ -111,13 +112,30 @@ class RunLog:
         sys.stderr.flush()
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Close the files, and the line for people."""
         if self._speaks:
             self._curves.close()
+        if self._speaks and self._on_terminal:
+            sys.stderr.write("\n")
+
+    def _draw(self, group: str, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._curves.add_scalar(f"{group}/{name}", value, step)
+        # A run may end at any moment; curves are not drawn again for steps before its checkpoint.
+        self._curves.flush()
 
 
-def _short(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
+def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the columns of a table and its rows, without one that a kill cut short."""
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = list(csv.reader(file))
+    columns = lines[0] if lines and lines[0][:1] == ["step"] else []
+    whole = (line for line in lines[1:] if len(line) == len(columns) and line[0].isdecimal())
+    return columns, [dict(zip(columns, line, strict=True)) for line in whole]
+
+
+def _short(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"
 
 
 def _duration(seconds: float) -> str:

@@ -1,7 +1,9 @@
 """The training loop of segmentation networks. Read `train` from top to bottom; all else is elsewhere."""
 
+import copy
 import math
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +34,7 @@ class TrainingResult:
         classes: names of the classes.
         size: rows and columns of the pictures that were trained on.
         scores: of the last validation, by name.
-        skipped: samples that could not be read, in this part of the run.
+        skipped: samples that could not be read, since the run went on.
         reports: whether this process is the one that speaks for all.
     """
 
@@ -68,39 +70,44 @@ def train(config: TrainingConfig, out: Path) -> TrainingResult:
         folder.claim(config)
     fabric.barrier()
 
-    network: nn.Module = build_network(config, len(data.classes)).to(fabric.device)
+    network: nn.Module = build_network(config, len(data.classes))
+    averaged = None if config.average is None else place_copy(fabric, copy.deepcopy(network))
+    network.to(fabric.device)
     if config.sync_batch_norm:
         network = synchronise_batch_norm(network)
     model = fabric.setup_module(network)
     model.mark_forward_method("head_logits")
-    copy = None if config.average is None else place_copy(fabric, build_network(config, len(data.classes)))
-    updates = Updates(config, fabric, network, copy)
+    updates = Updates(config, fabric, network, averaged)
     learner = Learner(config, fabric, model, updates.average, data)
-    evaluated = network if updates.average is None else updates.average.module
+    evaluated = network if averaged is None else averaged
 
     state = RunState(fabric, network, updates.average, updates.optimizers)
     checkpoints = Checkpoints(folder.checkpoints, config.keep_checkpoints)
     first = checkpoints.resume(fabric, state)
-    log = RunLog(out, first, config.steps, validation, speaks=fabric.is_global_zero)
     meters, scores = Meters(), dict[str, float]()
     model.train()
-    for step, parts in data.steps(first):
-        meters.add(learner.gradients(step, parts))
-        updates.apply(step)
+    with (
+        closing(RunLog(out, first, config.steps, validation, speaks=fabric.is_global_zero)) as log,
+        closing(data.steps(first)) as steps,
+    ):
+        for step, parts in steps:
+            meters.add(learner.gradients(step, parts))
+            updates.apply(step)
 
-        done, last = step + 1, step + 1 == config.steps
-        if done % config.log_every == 0 or last:
-            values = meters.take(fabric, config.batch)
-            log.losses(done, {**values, "learning_rate": updates.learning_rate})
-            log.skipped(done, data.take_failures())
-            check_finite(values["loss"], done, folder.checkpoints)
-        if done % config.checkpoint_every == 0 or last:
-            checkpoints.save(fabric, state, done)
-        if validation is not None and (done % validation.every == 0 or last):
-            scores = validation.run(fabric, evaluated)
-            log.scores(done, scores)
+            done, last = step + 1, step + 1 == config.steps
+            keeps = last or done % config.checkpoint_every == 0
+            # At checkpoints too: a resumed run's tables are then those of the uninterrupted one.
+            if keeps or done % config.log_every == 0:
+                values = meters.take(fabric, config.batch)
+                log.losses(done, {**values, "learning_rate": updates.learning_rate})
+                log.skipped(done, data.take_failures())
+                check_finite(values["loss"], done, folder.checkpoints)
+            if validation is not None and (last or done % validation.every == 0):
+                scores = validation.run(fabric, evaluated)
+                log.scores(done, scores)
+            if keeps:
+                checkpoints.save(fabric, state, done)
 
-    log.close()
     weights = state.weights()
     if fabric.is_global_zero:
         save_checkpoint(folder.weights, weights)

@@ -19,7 +19,7 @@ _WEIGHTS = "weights.safetensors"
 
 
 def architecture_of(config: TrainingConfig) -> SegmentorConfig:
-    """Return the architecture, with what the run's configuration says about memory.
+    """Return the architecture, with what the run's configuration says about memory and auxiliary head.
 
     Raises ConfigError when it is no segmentation network.
     """
@@ -30,7 +30,9 @@ def architecture_of(config: TrainingConfig) -> SegmentorConfig:
             "set head_channels and num_classes"
         )
     backbone = dataclasses.replace(found.backbone, with_cp=config.gradient_checkpointing)
-    return dataclasses.replace(found, backbone=backbone)
+    # A head without a loss gets no gradients, which processes would wait for.
+    auxiliary = found.aux_channels if config.loss.auxiliary else None
+    return dataclasses.replace(found, backbone=backbone, aux_channels=auxiliary)
 
 
 def build_network(config: TrainingConfig, num_classes: int) -> Segmentor:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from internimage_perception.data.datasets.label_map_file import read_yaml
 from internimage_perception.errors import ConfigError
@@ -11,8 +12,8 @@ from internimage_perception.files import write_text
 from internimage_perception.training.config import TrainingConfig
 
 _FREE = (
-    "validation", "log_every", "checkpoint_every", "keep_checkpoints", "data.workers", "data.failures",
-    "gradient_checkpointing", "strategy",
+    "classes", "validation", "log_every", "checkpoint_every", "keep_checkpoints", "data.workers",
+    "data.failures", "gradient_checkpointing", "strategy",
 )  # fmt: skip
 """Settings that may change between parts of a run: they do not decide on what it learns."""
 
@@ -37,13 +38,13 @@ class RunFolder:
         """Write down what the run is begun with, or check that it is begun with the same again.
 
         Raises ConfigError when the folder holds something else, or settings differ that decide on what is
-        learned.
+        learned. Before the first checkpoint, all settings may still change.
         """
         now = config.model_dump(mode="json")
         if self.config.exists():
-            before = dict(read_yaml(self.config, "the configuration of a run"))
+            before = self._begun_with()
             differing = [key for key in _differing(before, now) if not key.startswith(_FREE)]
-            if differing:
+            if differing and any(self.checkpoints.glob("*.pt")):
                 raise ConfigError(
                     f"{self.path} holds a run with other settings ({', '.join(differing)}); choose another "
                     "folder, or give the same settings to go on with it"
@@ -51,6 +52,17 @@ class RunFolder:
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise ConfigError(f"{self.path} is not empty and holds no run; choose another folder")
         write_text(self.config, yaml.safe_dump(now, sort_keys=False, allow_unicode=True))
+
+    def _begun_with(self) -> object:
+        """Return the settings of the run that is there, complete: settings may have come into being since."""
+        try:
+            content = read_yaml(self.config, "the configuration of a run")
+            return TrainingConfig.model_validate(content).model_dump(mode="json")
+        except (ConfigError, ValidationError) as error:
+            raise ConfigError(
+                f"{self.path} is not empty and holds no run that can be gone on with; choose another folder "
+                f"({error})"
+            ) from error
 
 
 def _differing(before: object, now: object, place: str = "") -> list[str]:

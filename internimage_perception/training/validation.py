@@ -41,6 +41,8 @@ class Validation:
         self._datasets: dict[str, Dataset] = {}
         for name, source in config.sources.items():
             dataset = open_dataset(source)
+            if dataset[0].labels is None:
+                raise ConfigError(f"validation.sources.{name} has no labels to compare with")
             if tuple(dataset.classes) != self._classes:
                 raise ConfigError(
                     f"validation.sources.{name} has the classes {', '.join(dataset.classes)}; the training's "
