@@ -247,8 +247,6 @@ class TrainingConfig(Section):
             raise ValueError("self_training needs a teacher: set average, such as 0.999")
         if self.strategy == "fsdp" and self.optimizer.kind == "muon":
             raise ValueError("muon needs whole matrices, which strategy fsdp splits; take adamw or ddp")
-        if self.precision == "fp16" and self.optimizer.kind == "muon":
-            raise ValueError("precision fp16 scales one optimizer's loss, muon comes with two; take bf16")
         if self.strategy == "fsdp" and self.precision == "fp16":
             raise ValueError("fp16 needs whole gradients, which strategy fsdp splits; take bf16 or ddp")
         return self
