@@ -1,13 +1,19 @@
 import pickle
+import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from internimage_perception.data.datasets.options import parameters
 from internimage_perception.errors import ConfigError
+from internimage_perception.training.config import DataConfig
 from internimage_perception.training.pipeline import (
     Pipeline,
     build_pipeline,
+    open_sources,
     operation_names,
     register_operation,
 )
@@ -154,3 +160,24 @@ def test_labels_that_operations_write_are_known(frames):
     assert pipeline.written_labels["composite: outside_label"] == 255
     assert pipeline.written_labels["relabel: no_source_label"] == 5
     assert "relabel: ego_label" not in pipeline.written_labels
+
+
+def test_the_documentation_names_every_option_and_its_example_works(picture_folders, frames):
+    text = (Path(__file__).resolve().parents[3] / "docs" / "training_data.md").read_text()
+    rows = text.split("| `op` |")[1].split("\n\n")[0].splitlines()[2:]
+    documented: dict[str, set[str]] = {}
+    current = ""
+    for row in rows:
+        cells = row.split("|")
+        name = re.findall(r"`(\w+)`", cells[1])
+        current = name[0] if name else current
+        documented.setdefault(current, set()).update(re.findall(r"`(\w+)`", cells[2]))
+    shipped = {name: set(parameters(cls)) for name, cls in module._SHIPPED.items()}
+    assert documented == shipped
+    example = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])["data"]
+    example["sources"][0]["pipeline"][0]["backgrounds"] = str(frames)
+    for number, source in enumerate(example["sources"]):
+        source["dataset"] = picture_folders(3, name=f"set{number}")
+    config = DataConfig.model_validate(example)
+    stream = open_sources(config.sources, config.pipeline)
+    assert {stream[number].sample.image.shape for number in range(4)} == {(512, 1024, 3)}

@@ -80,7 +80,7 @@ def test_what_cannot_be_used_is_replaced_and_reported(sample):
     ]
     wrong_camera = replace(named[5], camera=replace(sample.camera, width=300))
     stream = stream_of(listed(*items, wrong_camera), {"op": "distort", "config": {"vignette": [0, 0]}})
-    drawn = [stream[number] for number in range(120)]
+    drawn = [stream[number] for number in range(60)]
     assert {item.sample.name for item in drawn} == {"item 0", "item 3"}
     failures = {failure for item in drawn for failure in item.failures}
     reasons = {failure.name: failure.reason for failure in failures}
@@ -91,10 +91,10 @@ def test_what_cannot_be_used_is_replaced_and_reported(sample):
     assert "hold 40, but there are 13 classes" in reasons["item 4"]
     assert reasons["item 5"].startswith("distort: item 5: the picture is 96x64")
     again = stream_of(listed(*items, wrong_camera), {"op": "distort", "config": {"vignette": [0, 0]}})
-    assert all(same(again[number], drawn[number]) for number in (119, 3, 50))
+    assert all(same(again[number], drawn[number]) for number in (59, 3, 30))
     # Replacements do not favour a sample.
     replaced = [item.sample.name for item in drawn if item.failures]
-    assert min(replaced.count(name) for name in ("item 0", "item 3")) > 15
+    assert min(replaced.count(name) for name in ("item 0", "item 3")) > 7
 
 
 def test_twenty_failures_in_a_row_end_it():
