@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -110,7 +111,8 @@ def check_inputs_apart(out: Path, pictures: Pictures) -> None:
             check_apart(place, folder, name)
     target = out.resolve()
     for path in pictures.paths:
-        if target in (real := path.resolve()).parents:
+        # Unlike Path.resolve, it takes links that lead in a circle, which are left out later.
+        if target in (real := Path(os.path.realpath(path))).parents:
             raise ConfigError(f"{real} lies in --out {out}; nothing is written where pictures are: move it")
 
 

@@ -23,6 +23,7 @@ def test_what_cannot_be_read_is_left_out_and_made_up_for_later(flat, brightness_
     good = (flat / "4.png").read_bytes()
     (flat / "1.png").write_bytes(b"no picture")
     (flat / "2.png").unlink()
+    (flat / "2.png").symlink_to("2.png")
     (flat / "4.png").write_bytes(good[:-30])
     assert predict(out, flat / "list.csv", model=brightness_bundle) == 1
     said = capsys.readouterr()
@@ -32,6 +33,7 @@ def test_what_cannot_be_read_is_left_out_and_made_up_for_later(flat, brightness_
     assert all(f"{number}.png" in line for number, line in zip((1, 2, 4), lines, strict=True))
     assert [row["id"] for row in rows(out)] == ["F_0", "F_3", "F_5"]
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    (flat / "2.png").unlink()
     save(flat / "1.png", np.full((9, 9, 3), 20, np.uint8))
     save(flat / "2.png", np.full((9, 9, 3), 40, np.uint8))
     (flat / "4.png").write_bytes(good)
