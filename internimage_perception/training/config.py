@@ -3,13 +3,20 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _file_or_mapping(value: object) -> object:
+    if not isinstance(value, str | Path | dict):
+        raise ValueError("it must be a name, a file or a mapping")  # noqa: TRY004 - what pydantic takes for an answer
+    return value
+
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Factor = Annotated[float, Field(ge=0.0)]
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
-DatasetSource = Path | dict[str, Any]
+DatasetSource = Annotated[Path | dict[str, Any], BeforeValidator(_file_or_mapping)]
 """A dataset's YAML file, or its content: `kind` and options."""
 Operations = tuple[dict[str, Any], ...]
 """Steps of a pipeline: `op` and its options."""
@@ -19,6 +26,16 @@ class Section(BaseModel):
     """Base of all sections: unknown keys are refused, nothing changes once checked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_flags(cls, given: object) -> object:
+        """Refuse yes and no for numbers: pydantic takes them for 1 and 0."""
+        for name, value in given.items() if isinstance(given, dict) else ():
+            field = cls.model_fields.get(name)
+            if isinstance(value, bool) and field is not None and field.annotation is not bool:
+                raise ValueError(f"{name} cannot be {'yes' if value else 'no'}")
+        return given
 
 
 class SourceConfig(Section):
@@ -216,7 +233,7 @@ class TrainingConfig(Section):
         keep_checkpoints: how many of the newest are kept.
     """
 
-    model: str | dict[str, Any]
+    model: Annotated[str | dict[str, Any], BeforeValidator(_file_or_mapping)]
     initial_weights: Path | None = None
     classes: Path | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from internimage_perception.errors import ConfigError
 from internimage_perception.resources import share_path
 from internimage_perception.training.config import TrainingConfig
 
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 _FOLDER = "config/training/segmentation"
 _MOST_BASES = 8
 # Half of one file's and half of another's would fit nobody's intention.
@@ -98,9 +100,6 @@ def _override(content: dict[str, Any], word: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{word!r}: the value is no YAML: {error}") from error
-    # YAML 1.1 takes 1e-4, without a dot, for a text.
-    if isinstance(value, str):
-        value = _number(value)
     place: Any = content
     for index, name in enumerate(names[:-1]):
         place = _inner(place, name, word, ".".join(names[: index + 1]))
@@ -129,19 +128,16 @@ def _position(items: Sequence[object], name: str, word: str) -> int:
     return int(name)
 
 
-def _number(text: str) -> str | float:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 def _checked(content: Mapping[str, Any], where: str) -> TrainingConfig:
     try:
         return TrainingConfig.model_validate(_floats(content))
     except ValidationError as error:
         lines = []
-        for item in error.errors():
+        found = error.errors()
+        for item in found:
+            # A list is also too short for pydantic when what it holds is wrong.
+            if item["type"] == "too_short" and any(_inside(other["loc"], item["loc"]) for other in found):
+                continue
             key = ".".join(map(str, item["loc"]))
             if item["type"] == "extra_forbidden":
                 lines.append(_unknown(tuple(item["loc"])))
@@ -154,13 +150,17 @@ def _checked(content: Mapping[str, Any], where: str) -> TrainingConfig:
         raise ConfigError(f"{where}: " + "; ".join(dict.fromkeys(lines))) from error
 
 
+def _inside(place: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
+    return len(place) > len(other) and place[: len(other)] == other
+
+
 def _floats(value: object) -> Any:  # noqa: ANN401  # what a file holds, before it is checked
-    """Return YAML content in which texts like 6e-5 are numbers."""
+    """Return YAML content in which texts like 6e-5 are numbers, which YAML 1.1 wants written 6.0e-5."""
     if isinstance(value, Mapping):
         return {key: _floats(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_floats(item) for item in value]
-    return _number(value) if isinstance(value, str) and value[:1].isdigit() and "e" in value else value
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
 def _unknown(place: tuple[int | str, ...]) -> str:
