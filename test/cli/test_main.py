@@ -11,7 +11,7 @@ from internimage_perception.cli.main import main
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     "replay", "evaluate", "inspect", "models", "convert-camera", "bundle", "convert-checkpoint", "classify",
-    "augment", "scene", "demo", "demo-real", "parameters",
+    "augment", "predict", "submit", "train", "scene", "demo", "demo-real", "parameters",
 )  # fmt: skip
 
 
