@@ -193,10 +193,10 @@ def test_no_worker_outlives_the_run_or_complains(picture_folders, tmp_path, stag
         else:
             # As a terminal does: to all processes of the group at once.
             os.killpg(process.pid, signal.SIGINT)
-            _, complaints = process.communicate(timeout=60)
+            _, complaints = process.communicate(timeout=120)
             assert process.returncode == 130
             assert complaints == ""
-        assert gone(process.pid, 30.0)
+        assert gone(process.pid, 60.0)
     finally:
         for member in members(process.pid):
             os.kill(member, signal.SIGKILL)
