@@ -68,6 +68,11 @@ class RandomStreets:
         return [self._name(index) for index in range(self._length)]
 
     @property
+    def run_length(self) -> int:
+        """Samples of one street, which are read much faster in order."""
+        return self._per_street
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of their ids."""
         return self._classes

@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from internimage_perception.data.distortion.backgrounds import Background, BackgroundBank
@@ -78,7 +79,7 @@ class DistortionAugmentation:
             )
         if behind is not None:
             uncovered = ~placed.inside | behind.regions.outside_lens | behind.regions.ego_body
-            image = np.where(uncovered[..., np.newaxis], behind.image, image)
+            cv2.copyTo(behind.image, uncovered.view(np.uint8), image)
         regions = _regions(sample, placed, behind)
         objects = None
         if sample.objects is not None:

@@ -29,15 +29,22 @@ def with_optics(
     result: Singles = image.astype(np.float32)
     if blur_px >= _LEAST:
         weight = shown.astype(np.float32)
-        light = cv2.GaussianBlur(result * weight[..., np.newaxis], (0, 0), blur_px)
+        light = cv2.GaussianBlur(result * _wide(weight, image), (0, 0), blur_px)
         weight = np.asarray(cv2.GaussianBlur(weight, (0, 0), blur_px), np.float32)
         soft = np.asarray(light, np.float32).reshape(result.shape)
-        soft /= np.maximum(weight, np.float32(1e-3))[..., np.newaxis]
+        soft /= _wide(np.maximum(weight, np.float32(1e-3)), image)
         soft -= result
-        soft *= np.square(eccentricity)[..., np.newaxis]
+        soft *= _wide(np.square(eccentricity), image)
         result += soft
     if vignette > 0.0:
-        result *= (np.float32(1.0) - np.float32(vignette) * eccentricity**3)[..., np.newaxis]
+        result *= _wide(np.float32(1.0) - np.float32(vignette) * eccentricity**3, image)
     result += np.float32(0.5)
     np.clip(result, 0.0, 255.0, out=result)
-    return np.where(shown[..., np.newaxis], result.astype(np.uint8), image)
+    answer = image.copy()
+    cv2.copyTo(result.astype(np.uint8), shown.view(np.uint8), answer)
+    return answer
+
+
+def _wide(plane: Singles, image: Bytes) -> Singles:
+    """Return a plane once per channel: numpy is slow where a last axis of three is broadcast."""
+    return np.asarray(cv2.merge([plane] * image.shape[2]), np.float32).reshape(image.shape)

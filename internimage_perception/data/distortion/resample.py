@@ -5,7 +5,7 @@ pictures a pixel takes the level whose pixels are about as large as its footprin
 samples there, more of them along its longer side.
 """
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -22,7 +22,8 @@ _ALONG, _ACROSS = (1, 2, 3, 4, 6, 8), (1, 2)
 # A footprint up to this many pixels long needs no average: interpolation covers as much.
 _ALONE = 1.25
 _CHUNK = 8192
-_Keys = npt.NDArray[np.int32]
+_Keys = npt.NDArray[np.int16]
+_Whole = TypeVar("_Whole", np.int16, np.int32)
 
 
 def warped_image(image: Bytes, placed: WarpMap, interpolation: Interpolation, fill: npt.ArrayLike) -> Bytes:
@@ -56,51 +57,67 @@ def _sampled(image: Bytes, columns: Singles, rows: Singles) -> Bytes:
 def _average(moved: Bytes, image: Bytes, placed: WarpMap) -> None:
     """Replace the pixels of `moved` whose footprint is larger than a pixel."""
     keys, steps = _plan(placed.jacobian)
-    down, across = keys.shape
-    full = np.repeat(np.repeat(keys, STEP, axis=0), STEP, axis=1)
-    full = full[STEP : STEP + placed.warp.height, STEP : STEP + placed.warp.width]
+    full = _by_pixel(keys, placed)
     # In the order of the keys, pixels of one plan lie together.
     chosen = np.flatnonzero((full != 0) & placed.inside)
     if not chosen.size:
         return
-    own = full.reshape(-1)[chosen]
+    own = np.take(full, chosen)
     order = np.argsort(own, kind="stable")
-    chosen, own = chosen[order], own[order]
+    chosen, own = np.take(chosen, order), np.take(own, order)
+    nodes = np.take(_by_pixel(np.arange(keys.size, dtype=np.int32).reshape(keys.shape), placed), chosen)
     starts = np.flatnonzero(np.diff(own, prepend=-1))
     levels = _pyramid(image, int(own[-1]) >> 8)
     flat = moved.reshape(-1, moved.shape[2])
-    width = placed.warp.width
+    # The axes as planes: what is picked from them lies together.
+    axes = np.ascontiguousarray(steps.reshape(-1, 4).T)
     for start, stop in zip(starts, [*starts[1:], len(own)], strict=True):
         key = int(own[start])
         level, along, wide = key >> 8, key >> 4 & 15, key & 15
         for first in range(start, stop, _CHUNK):
-            pixels = chosen[first : min(first + _CHUNK, stop)]
-            row, column = np.divmod(pixels, width)
-            node = (row // STEP + 1) * across + column // STEP + 1
-            step = steps.reshape(down * across, 4)[node]
+            part = slice(first, min(first + _CHUNK, stop))
+            step = np.take(axes, nodes[part], axis=1)
+            pixels = chosen[part]
             flat[pixels] = _averages(levels[level], placed, pixels, step, (level, along, wide))
+
+
+def _by_pixel(nodes: npt.NDArray[_Whole], placed: WarpMap) -> npt.NDArray[_Whole]:
+    """Return the value of every pixel's node."""
+    full = np.repeat(np.repeat(nodes[1:-1, 1:-1], STEP, axis=1), STEP, axis=0)
+    return np.ascontiguousarray(full[: placed.warp.height, : placed.warp.width])
 
 
 def _averages(
     picture: Bytes, placed: WarpMap, pixels: npt.NDArray[np.intp], step: Singles, plan: tuple[int, int, int]
 ) -> Bytes:
-    """Return the averages (N, channels) over the footprints of pixels, from one level of the pyramid."""
+    """Return the averages (N, channels) over the footprints of pixels, from one level of the pyramid.
+
+    Args:
+        picture: the level.
+        placed: the warp.
+        pixels: N of them.
+        step: their footprints' axes, (4, N).
+        plan: the level's number, and how many samples along and across.
+    """
     level, along, wide = plan
     a = (np.arange(along, dtype=np.float32) + np.float32(0.5)) / np.float32(along) - np.float32(0.5)
     b = (np.arange(wide, dtype=np.float32) + np.float32(0.5)) / np.float32(wide) - np.float32(0.5)
-    a, b = np.repeat(a, wide), np.tile(b, along)
+    a, b = np.repeat(a, wide)[:, np.newaxis], np.tile(b, along)[:, np.newaxis]
     scale = np.float32(0.5**level)
     places = []
+    # A row per sample: sums of rows are much faster than sums within them.
     for middle, axis in ((placed.columns, 0), (placed.rows, 1)):
-        place = middle.reshape(-1)[pixels][:, np.newaxis] + step[:, axis, np.newaxis] * a
-        place += step[:, 2 + axis, np.newaxis] * b
+        place = step[axis] * a
+        place += np.take(middle, pixels)
+        if wide > 1:
+            place += step[2 + axis] * b
         place += np.float32(0.5)
         place *= scale
         place -= np.float32(0.5)
         places.append(place)
     samples = _sampled(picture, places[0], places[1])
-    total = samples.sum(axis=1, dtype=np.uint16)
     count = along * wide
+    total = samples.sum(axis=0, dtype=np.uint16)
     total += np.uint16(count // 2)
     total //= np.uint16(count)
     return np.asarray(total, np.uint8)
@@ -129,7 +146,7 @@ def _plan(jacobian: Floats) -> tuple[_Keys, Singles]:
     along = np.array(_ALONG)[np.searchsorted(np.array(_ALONG) + _ALONE - 1.0, long * share).clip(max=5)]
     wide = np.array(_ACROSS)[np.searchsorted(np.array(_ACROSS) + _ALONE - 1.0, short * share).clip(max=1)]
     keys = np.where(long > _ALONE, level << 8 | along.astype(np.int32) << 4 | wide.astype(np.int32), 0)
-    return keys.astype(np.int32), steps.astype(np.float32)
+    return keys.astype(np.int16), steps.astype(np.float32)
 
 
 def _pyramid(image: Bytes, highest: int) -> list[Bytes]:

@@ -181,8 +181,12 @@ def _expanded(f: Floats) -> tuple[Singles, Floats]:
                 # Nothing tells how good it is.
                 return _pixels(result), np.full_like(error, np.inf)
             third = np.abs(np.diff(second, axis=axis))
-            pads = [((1, 0), (0, 0)), ((0, 1), (0, 0))] if axis == 0 else [((0, 0), (1, 0)), ((0, 0), (0, 1))]
-            error += np.maximum(*(np.pad(third, pad, mode="edge") for pad in pads))
+            # The larger one of both sides'; at the border there is one side.
+            ends = [np.take(third, [end], axis=axis) for end in (0, -1)]
+            around = np.concatenate([ends[0], third, ends[1]], axis=axis)
+            length = second.shape[axis]
+            sides = [np.take(around, np.arange(first, first + length), axis=axis) for first in (0, 1)]
+            error += np.maximum(*sides)
     return _pixels(result), _THIRD * error
 
 
