@@ -51,6 +51,10 @@ class RunFolder:
                 )
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise ConfigError(f"{self.path} is not empty and holds no run; choose another folder")
+        for folder in (self.path, self.checkpoints):
+            # What a kill left of files that were being written.
+            for rest in folder.glob(".*.part"):
+                rest.unlink()
         write_text(self.config, yaml.safe_dump(now, sort_keys=False, allow_unicode=True))
 
     def _begun_with(self) -> object:
