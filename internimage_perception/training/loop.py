@@ -18,7 +18,7 @@ from internimage_perception.training.data import TrainingData
 from internimage_perception.training.learner import Learner
 from internimage_perception.training.logs import RunLog
 from internimage_perception.training.meters import Meters
-from internimage_perception.training.networks import build_network
+from internimage_perception.training.networks import build_network, check_parts
 from internimage_perception.training.run_folder import RunFolder
 from internimage_perception.training.runtime import place_copy, start_fabric
 from internimage_perception.training.updates import Updates
@@ -71,6 +71,7 @@ def train(config: TrainingConfig, out: Path) -> TrainingResult:
     fabric.barrier()
 
     network: nn.Module = build_network(config, len(data.classes))
+    check_parts(config, network, fabric.world_size)
     averaged = None if config.average is None else place_copy(fabric, copy.deepcopy(network))
     network.to(fabric.device)
     if config.sync_batch_norm:

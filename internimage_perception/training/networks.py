@@ -11,6 +11,7 @@ from internimage_perception.errors import BundleError, ConfigError
 from internimage_perception.models import Segmentor, create_model
 from internimage_perception.models.checkpoints import load_checkpoint, load_weights
 from internimage_perception.models.config import SegmentorConfig
+from internimage_perception.models.layers import AveragePool
 from internimage_perception.models.registry import load_config
 from internimage_perception.training.config import TrainingConfig
 
@@ -58,6 +59,22 @@ def build_network(config: TrainingConfig, num_classes: int) -> Segmentor:
     if config.initial_weights is not None:
         _begin_from(network, config.initial_weights)
     return network
+
+
+def check_parts(config: TrainingConfig, network: nn.Module, processes: int) -> None:
+    """Raise ConfigError where a batch norm would see a single value: the average of a single picture."""
+    if not any(isinstance(module, AveragePool) and module.regions == 1 for module in network.modules()):
+        return
+    shares = config.accumulate * (1 if config.sync_batch_norm else processes)
+    batches = {"batch": config.batch}
+    if config.self_training is not None:
+        batches["self_training.batch"] = config.self_training.batch
+    for name, batch in batches.items():
+        if batch // shares <= 1:
+            raise ConfigError(
+                f"{name} {batch} in {shares} parts leaves a single picture to the batch norms of this "
+                f"network, which need two; raise {name}, or have fewer parts (accumulate, sync_batch_norm)"
+            )
 
 
 def _begin_from(network: Segmentor, path: Path) -> None:
