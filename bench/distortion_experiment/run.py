@@ -1,7 +1,7 @@
 """Train all arms with all seeds, one run after another, and score them on the test lenses.
 
     bench/distortion_experiment/run.py [--work FOLDER] [--arms a b c d] [--seeds 1 2 3]
-    bench/distortion_experiment/run.py --dev --arms c --seeds 1 --out wide steps=400 KEY=VALUE ...
+    bench/distortion_experiment/run.py --dev --arms c --seeds 1 --out wide --set steps=400 KEY=VALUE ...
 
 Give the same command again after it was stopped: runs that are finished are not repeated, one that was cut
 short goes on. When every run asked for is scored, `bench/results/distortion_experiment.json` is written.
@@ -104,17 +104,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="which seeds")
     parser.add_argument("--dev", action="store_true", help="try settings, scored on the lenses for that")
     parser.add_argument("--out", help="name of a run with --dev")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="after --out NAME, with --dev")
+    parser.add_argument("--set", nargs="+", metavar="KEY=VALUE", default=[], help="settings, with --dev")
     options = parser.parse_args(arguments)
     if not options.dev:
-        if options.settings or options.out:
-            parser.error("settings and --out go with --dev: the experiment is what its files say")
+        if options.set or options.out:
+            parser.error("--set and --out go with --dev: the experiment is what its files say")
         experiment(options.work, options.arms, options.seeds)
         return 0
     for arm in options.arms:
         for seed in options.seeds:
             out = options.work / "dev_runs" / f"{options.out or 'try'}_{arm}_{seed}"
-            train(options.work, arm, out, [f"seed={seed}", *options.settings])
+            train(options.work, arm, out, [f"seed={seed}", *options.set])
             found = scored(options.work, arm, out, "dev")
             print(f"{out.name}: {json.dumps(found)}", flush=True)
     return 0
