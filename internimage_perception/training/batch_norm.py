@@ -119,10 +119,9 @@ class _Normalise(torch.autograd.Function):
         sums = count_over_processes(torch.stack([of_bias, of_weight]).double())
         inverse = (known.variance.double() + known.eps).rsqrt()
         level, slope = -weight * inverse * sums / known.count
-        slope = slope * inverse
-        level = level - slope * known.mean
-        towards += torch.addcmul(_of_channels(level, x), x, _of_channels(slope, x))
-        return towards, of_weight, of_bias, None
+        centred = x - _of_channels(known.mean, x)
+        towards += torch.addcmul(_of_channels(level, x), centred, _of_channels(slope * inverse, x))
+        return towards, of_weight, of_bias if ctx.needs_input_grad[2] else None, None
 
 
 def _of_channels(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

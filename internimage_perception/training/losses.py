@@ -38,17 +38,15 @@ class BatchTotals:
     Attributes:
         denominator: what the sum of the cross entropy is divided by, float64.
         counted: (num_classes,) pixels of each class, weighted.
-        sums: overlap and found of the classes, for each head, as in `pixel_sums`; None: unknown.
+        sums: overlap and found of the classes, for each head, as in `pixel_sums`; empty: unknown.
     """
 
     denominator: torch.Tensor
     counted: torch.Tensor
-    sums: tuple[torch.Tensor, ...] | None = None
+    sums: tuple[torch.Tensor, ...] = ()
 
     def __add__(self, other: "BatchTotals") -> "BatchTotals":
-        sums = None
-        if self.sums is not None and other.sums is not None:
-            sums = tuple(mine + theirs for mine, theirs in zip(self.sums, other.sums, strict=True))
+        sums = tuple(mine + theirs for mine, theirs in zip(self.sums, other.sums, strict=True))
         return BatchTotals(self.denominator + other.denominator, self.counted + other.counted, sums)
 
 
@@ -125,16 +123,17 @@ class SegmentationLoss(nn.Module):
             DatasetError: labels name classes that there are not (on a GPU, CUDA fails by itself).
             ConfigError: the logits have another number of classes.
         """
-        whole = totals
-        if whole is None:
-            counts = self.totals(labels, pixel_weights=pixel_weights)
-            whole = BatchTotals(counts.denominator * parts, counts.counted)
-        results: list[dict[str, torch.Tensor]] = []
+        known = () if totals is None else totals.sums
+        own = totals
+        if own is None or (self.config.dice and not known):
+            own = self.totals(labels, pixel_weights=pixel_weights)
+        denominator = own.denominator * parts if totals is None else totals.denominator
+        whole = BatchTotals(denominator, own.counted, known)
         heads = self._heads(logits)
-        for number, head in enumerate(heads):
-            sums = pixel_sums(head, self._targets(head, labels, pixel_weights))
-            known = None if totals is None or totals.sums is None else totals.sums[number]
-            results.append(self._of_head(sums, whole, known, parts))
+        results = [
+            self._of_head(number, pixel_sums(head, self._targets(head, labels, pixel_weights)), whole, parts)
+            for number, head in enumerate(heads)
+        ]
         losses = dict(results[0])
         if len(results) > 1:
             losses["auxiliary"] = results[1]["loss"]
@@ -170,7 +169,7 @@ class SegmentationLoss(nn.Module):
             denominator = bins[0].sum()
         else:
             denominator = bins[0, : self.num_classes].dot(self.class_weights.to(bins))
-        sums = None
+        sums: tuple[torch.Tensor, ...] = ()
         if logits is not None and self.config.dice:
             sums = tuple(
                 count_over_processes(pixel_sums(head, self._targets(head, labels, pixel_weights))[1:])
@@ -179,9 +178,9 @@ class SegmentationLoss(nn.Module):
         return BatchTotals(denominator, bins[-1, : self.num_classes], sums)
 
     def _of_head(
-        self, sums: torch.Tensor, whole: BatchTotals, known: torch.Tensor | None, parts: int
+        self, number: int, sums: torch.Tensor, whole: BatchTotals, parts: int
     ) -> dict[str, torch.Tensor]:
-        """Return one head's losses from its sums over this process's pixels."""
+        """Return a head's losses from its sums over this process's pixels."""
         losses: dict[str, torch.Tensor] = {}
         loss = sums.new_zeros(())
         processes = process_count()
@@ -190,11 +189,11 @@ class SegmentationLoss(nn.Module):
             losses["cross_entropy"] = sums[0] * processes / divisor
             loss = loss + self.config.cross_entropy * losses["cross_entropy"]
         if self.config.dice:
-            if known is None:
+            if not whole.sums:
                 everywhere = sum_over_processes(sums[1:])
             else:
                 # The value of the whole step, the gradient of this process's part in it.
-                everywhere = known + parts * processes * (sums[1:] - sums[1:].detach())
+                everywhere = whole.sums[number] + parts * processes * (sums[1:] - sums[1:].detach())
             losses["dice"] = _dice(everywhere, whole.counted) / parts
             loss = loss + self.config.dice * losses["dice"]
         return losses | {"loss": loss}

@@ -85,15 +85,15 @@ class _PixelSums(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # noqa: ANN401 - autograd's own
         (logits,) = ctx.saved_tensors
         targets: Targets = ctx.targets
-        result = torch.empty_like(logits)
+        results: list[torch.Tensor] = []
         with _without_autocast(logits):
             for part in _chunks(logits, targets.size):
                 low = logits[part].detach().requires_grad_()
                 with torch.enable_grad():
                     full = _resized(low, targets.size)
                 towards = _gradient(full.detach(), gradient, part, targets)
-                (result[part],) = torch.autograd.grad(full, low, towards)
-        return result, None
+                results += torch.autograd.grad(full, low, towards)
+        return results[0] if len(results) == 1 else torch.cat(results), None
 
 
 def _sums(scores: torch.Tensor, part: slice, targets: Targets) -> torch.Tensor:
@@ -104,11 +104,11 @@ def _sums(scores: torch.Tensor, part: slice, targets: Targets) -> torch.Tensor:
     smoothing = targets.label_smoothing
     entropy = (smoothing - 1) * picked.flatten().dot(targets.classes[part].flatten())
     if smoothing:
-        spread = torch.einsum("ncp,np->c", scores, targets.entropy[part])
+        spread = _over_pixels(scores, targets.entropy[part])
         entropy = entropy - smoothing / scores.shape[1] * spread.dot(targets.class_weights)
     if not targets.dice:
         return entropy.double()[None]
-    found = torch.einsum("ncp,np->c", scores.exp_(), targets.weights[part])
+    found = _over_pixels(scores.exp_(), targets.weights[part])
     right = picked.exp_().mul_(targets.weights[part]).flatten().double()
     overlap = right.new_zeros(scores.shape[1]).index_add_(0, index.flatten(), right)
     return torch.cat([entropy.double()[None], overlap, found.double()])
@@ -135,13 +135,19 @@ def _gradient(scores: torch.Tensor, gradient: torch.Tensor, part: slice, targets
         right = chances.gather(1, index[:, None]).squeeze(1).mul_(weights).mul_(overlap[index])
         true += right
         factor -= right
-        factor.addcmul_(torch.einsum("ncp,c->np", chances, found), weights, value=-1)
+        mean = torch.bmm(found.expand(len(chances), 1, -1), chances).squeeze(1)
+        factor.addcmul_(mean, weights, value=-1)
         chances *= torch.addcmul(factor[:, None], weights[:, None], found[:, None])
     else:
         chances *= factor[:, None]
     if targets.label_smoothing:
         chances.addcmul_(targets.entropy[part, None], (spread * targets.class_weights)[:, None], value=-1)
     return chances.scatter_add_(1, index[:, None], true[:, None])
+
+
+def _over_pixels(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Return the sum (C,) of values (N, C, P), weighted (N, P)."""
+    return torch.bmm(values, weights[:, :, None]).sum((0, 2))
 
 
 def _chunks(logits: torch.Tensor, size: torch.Size) -> Iterator[slice]:
