@@ -36,7 +36,7 @@ def write_pictures(folder, count, *, width=96, height=64, seed=0, labelled=True)
     return {**found, "labels": str(folder / "labels")} if labelled else found
 
 
-def settings(train, validation=None, **changes):
+def settings(train, val=None, **changes):
     """Return a configuration of a few small steps; changes are keys such as `loss__dice`."""
     content = {
         "model": copy.deepcopy(ARCHITECTURE),
@@ -53,8 +53,8 @@ def settings(train, validation=None, **changes):
         "log_every": 2,
         "checkpoint_every": 2,
     }
-    if validation is not None:
-        content["validation"] = {"sources": {"val": validation}, "every": 3}
+    if val is not None:
+        content["validation"] = {"sources": {"val": val}, "every": 3}
     for key, value in changes.items():
         *path, last = key.split("__")
         place = content
