@@ -5,6 +5,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SEEDS = (1, 2, 3)
+PRETRAINING = HERE / "pretraining.yaml"
+"""What all arms begin from: the network trained on the pinhole pictures alone."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from arms import ARMS, HERE, SEEDS, run_folder
+from arms import ARMS, HERE, PRETRAINING, SEEDS, run_folder
 from draw import SETS, WORK
 from scoring import load_network, open_lenses, score
 
@@ -35,11 +35,11 @@ from results import save
 _ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "20000000000"}
 
 
-def train(work: Path, arm: str, out: Path, overrides: Sequence[str]) -> None:
+def train(work: Path, config: Path, out: Path, overrides: Sequence[str]) -> None:
     """Train until the weights are there; ends the program when the command fails."""
     if (out / "weights.safetensors").exists():
         return
-    command = [sys.executable, "-m", "internimage_perception.cli.main", "train", str(ARMS[arm].file)]
+    command = [sys.executable, "-m", "internimage_perception.cli.main", "train", str(config)]
     root = str(HERE.parents[1])
     found = os.environ.get("PYTHONPATH")
     path = {"PYTHONPATH": root if found is None else f"{root}{os.pathsep}{found}"}
@@ -80,7 +80,7 @@ def experiment(work: Path, arms: Sequence[str], seeds: Sequence[int]) -> None:
     for seed in seeds:
         for arm in arms:
             out = run_folder(work, arm, seed)
-            train(work, arm, out, [f"seed={seed}"])
+            train(work, ARMS[arm].file, out, [f"seed={seed}"])
             found[arm][str(seed)] = scored(work, arm, out, "test")
             print(f"{out.name}: mIoU12 {found[arm][str(seed)]['total']}", flush=True)
     config = load_training(HERE / "base.yaml")
@@ -106,15 +106,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", help="name of a run with --dev")
     parser.add_argument("--set", nargs="+", metavar="KEY=VALUE", default=[], help="settings, with --dev")
     options = parser.parse_args(arguments)
+    if not options.dev and (options.set or options.out):
+        parser.error("--set and --out go with --dev: the experiment is what its files say")
+    train(options.work, PRETRAINING, options.work / "runs" / "pretraining", ["seed=100"])
     if not options.dev:
-        if options.set or options.out:
-            parser.error("--set and --out go with --dev: the experiment is what its files say")
         experiment(options.work, options.arms, options.seeds)
         return 0
     for arm in options.arms:
         for seed in options.seeds:
             out = options.work / "dev_runs" / f"{options.out or 'try'}_{arm}_{seed}"
-            train(options.work, arm, out, [f"seed={seed}", *options.set])
+            train(options.work, ARMS[arm].file, out, [f"seed={seed}", *options.set])
             found = scored(options.work, arm, out, "dev")
             print(f"{out.name}: {json.dumps(found)}", flush=True)
     return 0
