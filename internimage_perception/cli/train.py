@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from internimage_perception.cli.classes import read_classes
 from internimage_perception.errors import BackendError, ConfigError
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--show", action="store_true", help="print the whole configuration, and train nothing"
     )
+    _take_settings_anywhere(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -66,6 +67,20 @@ def run(options: argparse.Namespace) -> int:
     if result.reports:
         _report(options, config, result)
     return 0
+
+
+def _take_settings_anywhere(parser: argparse.ArgumentParser) -> None:
+    """Let settings stand after options too, which argparse allows in a mode of its own only."""
+    plain = parser.parse_known_args
+
+    def intermixed(args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
+        parser.parse_known_args = plain  # type: ignore[method-assign]
+        try:
+            return parser.parse_known_intermixed_args(args, namespace)
+        finally:
+            parser.parse_known_args = intermixed  # type: ignore[method-assign]
+
+    parser.parse_known_args = intermixed  # type: ignore[method-assign]
 
 
 def _shown(config: "TrainingConfig") -> str:
