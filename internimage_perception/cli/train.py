@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
             training_names,
         )
         from internimage_perception.training.loop import train  # noqa: PLC0415 - needs torch and more
+        from internimage_perception.training.runtime import explained  # noqa: PLC0415 - needs torch and more
     except ImportError as error:
         message = f"{error.name} is missing; install it by `pip install 'internimage_perception[train]'`"
         raise BackendError(message) from error
@@ -63,7 +64,12 @@ def run(options: argparse.Namespace) -> int:
     logging.getLogger("internimage_perception").setLevel(logging.INFO)
     # They greet, and advise what is decided here already.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    result = train(config, options.out)
+    try:
+        result = train(config, options.out)
+    except RuntimeError as error:
+        if (known := explained(error)) is None:
+            raise
+        raise known from error
     if result.reports:
         _report(options, config, result)
     return 0

@@ -16,6 +16,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
 
+from internimage_perception.errors import PerceptionError
 from internimage_perception.models.internimage import Block
 from internimage_perception.training.config import TrainingConfig
 
@@ -45,9 +46,20 @@ def start_fabric(config: TrainingConfig) -> Fabric:
     return fabric
 
 
-def is_sharded(fabric: Fabric) -> bool:
-    """Return whether the processes split the network among them."""
-    return isinstance(fabric.strategy, ModelParallelStrategy)
+def explained(error: RuntimeError) -> PerceptionError | None:
+    """Return what an error of PyTorch's means to people, None where that is not known."""
+    said = str(error)
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in said:
+        return PerceptionError(
+            "the memory is full: raise accumulate or lower batch, set gradient_checkpointing or precision "
+            f"bf16, or split the network over processes (strategy fsdp); {said.splitlines()[0]}"
+        )
+    if isinstance(error, torch.distributed.DistError) or "/gloo/" in said:
+        return PerceptionError(
+            "another process of this run has ended, or cannot be reached any more; what it said tells why "
+            f"(nothing, if the system killed it for its memory); {said.splitlines()[0]}"
+        )
+    return None
 
 
 def place_copy(fabric: Fabric, network: nn.Module) -> nn.Module:
