@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pkgutil
 import random
 import shutil
 import signal
@@ -190,6 +191,34 @@ def test_a_damaged_checkpoint_is_passed_over(pictures, run, caplog, damage):
     assert differences(final_state(out), expected) == []
     assert len(list((out / "checkpoints").iterdir())) == 2
     assert [row["step"] for row in read_table(out / "log.csv")] == ["2", "4", "6"]
+
+
+@pytest.mark.parametrize("place", ["loop.Validation.run", "checkpoints.torch.save", "loop.save_checkpoint"])
+def test_an_interruption_at_the_end_of_a_run(pictures, run, monkeypatch, place):
+    """Between the last step and the end, scores, checkpoint and weights are still to be written."""
+    config = settings(pictures.train, pictures.val, average=0.9)
+    whole = run(config, "whole")
+    target = f"internimage_perception.training.{place}"
+    module, _, name = target.rpartition(".")
+    original = getattr(pkgutil.resolve_name(module), name)
+    calls = []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if newest(whole.parent / "run") == (6 if name == "save_checkpoint" else 4):
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(target, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    monkeypatch.undo()
+    out = run(config)
+    assert calls
+    assert differences(final_state(out), final_state(whole)) == []
+    for file in ("validation.csv", "weights.safetensors"):
+        assert (out / file).read_bytes() == (whole / file).read_bytes()
+    assert [path for path in out.rglob("*") if ".part" in path.name] == []
 
 
 def test_skipped_samples_are_listed_once(run, tmp_path):
