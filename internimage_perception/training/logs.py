@@ -26,6 +26,9 @@ class Table:
         path: the file.
         columns: after `step`; further ones that the file has already stay, empty from now on.
         step: rows behind this step are dropped: the run repeats them.
+
+    Attributes:
+        here: the row of this very step, if there is one.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], step: int) -> None:
@@ -33,6 +36,7 @@ class Table:
         before, rows = _read(path) if step and path.exists() else ([], [])
         self._columns = list(dict.fromkeys(["step", *columns, *before]))
         kept = [row for row in rows if int(row["step"]) <= step]
+        self.here = next((row for row in kept if int(row["step"]) == step), dict[str, str]())
         text = io.StringIO()
         table = self._writer(text)
         table.writeheader()
@@ -58,6 +62,9 @@ class RunLog:
         steps: of the whole run.
         validation: names the scores; None: there are none.
         speaks: whether this process writes; the others keep silent.
+
+    Attributes:
+        known_scores: of the step where the run goes on; empty where it was ended before they were there.
     """
 
     def __init__(
@@ -65,12 +72,16 @@ class RunLog:
     ) -> None:
         self._speaks, self._on_terminal = speaks, sys.stderr.isatty()
         self._first, self._steps, self._start = step, steps, time.monotonic()
+        self.known_scores: dict[str, float] = {}
         if not speaks:
             return
         self._losses = Table(folder / "log.csv", _LOSSES, step)
         self._scores: Table | None = None
         if validation is not None:
             self._scores = Table(folder / "validation.csv", validation.names, step)
+            given = {name: self._scores.here.get(name, "") for name in validation.names}
+            if all(given.values()):
+                self.known_scores = {name: float(text) for name, text in given.items()}
         self._skipped: Table | None = None
         self._skipped_file = folder / "skipped.csv"
         if self._skipped_file.exists():

@@ -65,7 +65,9 @@ def train(config: TrainingConfig, out: Path) -> TrainingResult:
     fabric = start_fabric(config)
     folder = RunFolder(out)
     data = TrainingData(config, fabric)
-    validation = None if config.validation is None else Validation(config.validation, data.classes)
+    validation = None
+    if config.validation is not None:
+        validation = Validation(config.validation, data.classes, config.steps)
     if fabric.is_global_zero:
         folder.claim(config)
     fabric.barrier()
@@ -85,12 +87,17 @@ def train(config: TrainingConfig, out: Path) -> TrainingResult:
     state = RunState(fabric, network, updates.average, updates.optimizers)
     checkpoints = Checkpoints(folder.checkpoints, config.keep_checkpoints)
     first = checkpoints.resume(fabric, state)
-    meters, scores = Meters(), dict[str, float]()
+    meters = Meters()
     model.train()
     with (
         closing(RunLog(out, first, config.steps, validation, speaks=fabric.is_global_zero)) as log,
         closing(data.steps(first)) as steps,
     ):
+        scores = dict(fabric.broadcast(log.known_scores))
+        if validation is not None and validation.due(first) and not scores:
+            # It was ended after the checkpoint and before the scores.
+            scores = validation.run(fabric, evaluated)
+            log.scores(first, scores)
         for step, parts in steps:
             meters.add(learner.gradients(step, parts))
             updates.apply(step)
@@ -103,11 +110,11 @@ def train(config: TrainingConfig, out: Path) -> TrainingResult:
                 log.losses(done, {**values, "learning_rate": updates.learning_rate})
                 log.skipped(done, data.take_failures())
                 check_finite(values["loss"], done, folder.checkpoints)
-            if validation is not None and (last or done % validation.every == 0):
-                scores = validation.run(fabric, evaluated)
-                log.scores(done, scores)
             if keeps:
                 checkpoints.save(fabric, state, done)
+            if validation is not None and validation.due(done):
+                scores = validation.run(fabric, evaluated)
+                log.scores(done, scores)
 
     weights = state.weights()
     if fabric.is_global_zero:

@@ -26,16 +26,14 @@ class Validation:
     Args:
         config: which datasets, and how pictures are shown to the network.
         classes: of the network.
-
-    Attributes:
-        every: steps between validations.
+        steps: of the whole run.
 
     Raises:
         ConfigError: a dataset has other classes, or no labels.
     """
 
-    def __init__(self, config: ValidationConfig, classes: Sequence[str]) -> None:
-        self.every = config.every
+    def __init__(self, config: ValidationConfig, classes: Sequence[str], steps: int) -> None:
+        self._every, self._steps = config.every, steps
         self._classes = tuple(classes)
         self._limit = config.limit
         self._datasets: dict[str, Dataset] = {}
@@ -59,6 +57,10 @@ class Validation:
         """Names of the scores."""
         kinds = ["miou", "miou_scene"] if BACKGROUND in self._classes else ["miou"]
         return [f"{name}/{kind}" for name in self._datasets for kind in kinds]
+
+    def due(self, step: int) -> bool:
+        """Return whether the network is to be scored after so many steps."""
+        return step == self._steps or (step > 0 and step % self._every == 0)
 
     def run(self, fabric: Fabric, network: nn.Module) -> dict[str, float]:
         """Return the scores by name; all processes must call it, and get the same."""
