@@ -87,10 +87,21 @@ class Validation:
             if sample.labels is None:
                 raise DatasetError(f"validation.sources.{name}: {sample.name} has no labels")
             with fabric.autocast():
-                found = probabilities(network, sample.image, self._mode, device=fabric.device)
+                found = probabilities(_Shown(network), sample.image, self._mode, device=fabric.device)
             if place < count:
                 matrix.add(sample.labels, found.argmax(0).to(torch.uint8).cpu().numpy())
         counts = torch.from_numpy(matrix.counts).to(fabric.device)
         total = fabric.all_reduce(counts, reduce_op="sum")
         assert isinstance(total, torch.Tensor)  # noqa: S101 - a tensor went in
         return ConfusionMatrix(len(self._classes), total.cpu().numpy())
+
+
+class _Shown:
+    """A network not in inference mode: of what it keeps, one that is split could not train with anything."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode(mode=False), torch.no_grad():
+            return self._network(images)
