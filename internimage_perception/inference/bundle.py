@@ -8,6 +8,9 @@ my_model/
                         those of weights.safetensors, which it refers to
   classes.txt           classification only: the classes' names, one per line
 ```
+
+An export (`internimage-perception export`) is a bundle without weights.safetensors: `portable.onnx` and
+`plugin.onnx` hold the weights, or share `weights.data` beside them.
 """
 
 import hashlib
@@ -21,12 +24,15 @@ import yaml
 from internimage_perception.errors import BundleError, ConfigError
 from internimage_perception.files import write_text
 from internimage_perception.inference.class_names import read_names
+from internimage_perception.inference.export_spec import LARGEST_SIDE, ExportSpec, read_export
 from internimage_perception.inference.results import INVALID_ID
 from internimage_perception.resources import bundle_path, shipped_bundles
 
 MANIFEST = "model.yaml"
 WEIGHTS = "weights.safetensors"
 PORTABLE = "portable.onnx"
+PLUGIN = "plugin.onnx"
+"""The same graph without DCNv3's function: TensorRT takes the node from the plugin library."""
 CLASS_NAMES = "classes.txt"
 FORMAT = 1
 
@@ -36,6 +42,11 @@ _MADE_FOR = {
     SEGMENTATION: "`replay`, `evaluate` and the nodes run it",
     CLASSIFICATION: "`internimage-perception classify` runs it",
 }
+
+__all__ = [
+    "CLASSIFICATION", "CLASS_NAMES", "FORMAT", "MANIFEST", "PLUGIN", "PORTABLE", "SEGMENTATION", "WEIGHTS",
+    "Bundle", "ClassSpec", "ExportSpec", "InputSpec", "OutputSpec", "Size", "sha256_of",
+]  # fmt: skip
 
 _T = TypeVar("_T")
 Size = tuple[int, int]
@@ -94,6 +105,7 @@ class Bundle:
         output: resolution of the answer; a classifier's has none.
         provenance: where the weights come from; free fields, always with `weights`.
         files: file name to its SHA-256.
+        export: how it was exported; None for a bundle with weights of its own.
     """
 
     root: Path
@@ -105,6 +117,7 @@ class Bundle:
     output: OutputSpec
     provenance: Mapping[str, object] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    export: ExportSpec | None = None
 
     @classmethod
     def load(cls, path: str | Path, *, verify: bool = True) -> "Bundle":
@@ -181,6 +194,7 @@ class Bundle:
             },
             **({} if names_apart else output),
             "provenance": dict(self.provenance),
+            **({} if self.export is None else {"export": self.export.to_dict()}),
             "files": dict(self.files),
         }
 
@@ -215,16 +229,9 @@ class _Reader:
 
     def bundle(self, root: Path) -> Bundle:
         known = (
-            "format",
-            "name",
-            "task",
-            "architecture",
-            "classes",
-            "input",
-            "output",
-            "provenance",
+            "format", "name", "task", "architecture", "classes", "input", "output", "provenance", "export",
             "files",
-        )
+        )  # fmt: skip
         for key in self.content:
             if key not in known:
                 raise self.fail(f"field {key!r}", f"is unknown (known: {', '.join(known)})")
@@ -249,6 +256,7 @@ class _Reader:
             output=OutputSpec() if names_apart else self.output(),
             provenance=self.mapping("provenance", self.content),
             files={str(name): str(digest) for name, digest in files.items()},
+            export=read_export(self.content["export"], self.fail) if "export" in self.content else None,
         )
 
     def mapping(self, name: str, parent: Mapping[str, object]) -> dict[str, object]:
@@ -264,8 +272,8 @@ class _Reader:
         return value
 
     def positive(self, name: str, value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 16384:
-            raise self.fail(name, f"is {value!r}; a size in pixels from 1 to 16384 is needed")
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= LARGEST_SIDE:
+            raise self.fail(name, f"is {value!r}; a size in pixels from 1 to {LARGEST_SIDE} is needed")
         return value
 
     def sequence(

@@ -1,5 +1,6 @@
 """Bundles: written, read back, and refused with the field or file that is wrong."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,10 @@ from internimage_perception.errors import BackendError, BundleError, ConfigError
 from internimage_perception.inference.backends import create_backend
 from internimage_perception.inference.bundle import (
     CLASS_NAMES,
+    PLUGIN,
     Bundle,
     ClassSpec,
+    ExportSpec,
     InputSpec,
     OutputSpec,
     sha256_of,
@@ -79,6 +82,69 @@ def refuses(root: Path, change: Callable[[dict], None], words: list[str]) -> Non
         Bundle.load(root)
     for word in words:
         assert word in str(error.value)
+
+
+EXPORT = ExportSpec(
+    precision="fp16",
+    batch=(1, 4, 8),
+    height=(960, 960, 960),
+    width=(640, 1280, 1920),
+    agreement={"class_ids": {"identical": 0.9995}, "logits": {"relative_difference": 3e-3}},
+)
+
+
+@pytest.fixture
+def export(bundle: Bundle) -> Bundle:
+    (bundle.root / PLUGIN).write_bytes(b"graph")
+    files = {PLUGIN: sha256_of(bundle.root / PLUGIN)}
+    made = dataclasses.replace(bundle, export=EXPORT, files=files)
+    made.write_manifest()
+    return made
+
+
+def test_round_trip_of_an_export(export: Bundle, bundle: Bundle) -> None:
+    found = Bundle.load(export.root)
+    assert found == export
+    assert found.export == EXPORT
+    assert found.identity() == export.identity() != bundle.identity()
+
+
+def test_a_bundle_that_was_not_exported_says_nothing_of_it(bundle: Bundle) -> None:
+    assert Bundle.load(bundle.root).export is None
+    assert "export" not in bundle.to_dict()
+
+
+def test_what_an_export_takes() -> None:
+    assert not EXPORT.fixed
+    assert EXPORT.takes(1, 960, 640)
+    assert EXPORT.takes(8, 960, 1920)
+    for shape in ((0, 960, 1280), (9, 960, 1280), (4, 959, 1280), (4, 960, 639), (4, 960, 1921)):
+        assert not EXPORT.takes(*shape)
+    assert ExportSpec("fp32", (2, 2, 2), (3, 3, 3), (4, 4, 4)).fixed
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (setting("export", [1]), ["export", "not a table"]),
+        (setting("export", None), ["export", "not a table"]),
+        (setting("export.half", 1), ["export.half", "unknown", "known: precision"]),
+        (setting("export.precision", "fp8"), ["export.precision", "'fp8'", "fp32, fp16, int8"]),
+        (setting("export.batch", 4), ["export.batch", "least, usual, most"]),
+        (setting("export.height", [1, 2]), ["export.height", "least, usual, most"]),
+        (setting("export.height", [4, 2, 8]), ["export.height", "none falling"]),
+        (setting("export.width", [0, 2, 8]), ["export.width", "from 1 to 16384"]),
+        (setting("export.width", [1, 2, True]), ["export.width", "three whole numbers"]),
+        (setting("export.width", [1, 2, 20000]), ["export.width", "from 1 to 16384"]),
+        (setting("export.agreement", 1), ["export.agreement", "outputs"]),
+        (setting("export.agreement", {"class_ids": 1}), ["export.agreement", "outputs"]),
+        (setting("export.agreement.class_ids.identical", "all"), ["class_ids.identical", "'all'"]),
+    ],
+)
+def test_what_is_wrong_with_an_export_is_named(
+    export: Bundle, change: Callable[[dict], None], words: list[str]
+) -> None:
+    refuses(export.root, change, words)
 
 
 @pytest.mark.parametrize(
