@@ -23,6 +23,7 @@ from ros_environment import INSTALL, ROOT, UNDERLAY, VENV, sourced_prefix, sourc
 STAMPS = VENV / ".setup"
 UNREACHABLE = "is the package index reachable? (`pip config` and PIP_INDEX_URL choose a proxy or a mirror)"
 NATIVE = ROOT / "build" / "native"
+RTX = ROOT / "requirements" / "tensorrt_rtx.txt"
 
 
 def digest(paths: Iterable[Path], *facts: str) -> str:
@@ -105,6 +106,15 @@ def install_editable() -> None:
     )
 
 
+def install_parser() -> str | None:
+    """Install TensorRT-RTX, whose parser tests use, into `.venv`; where that fails, return what to know."""
+    try:
+        pip_install(VENV, ["--no-deps", "-r", RTX], f"installing TensorRT-RTX failed; {UNREACHABLE}")
+    except StepError as error:
+        return f"TensorRT-RTX is left out, tests that need its parser fail: {error}"
+    return None
+
+
 def build_kernels() -> str | None:
     """Build the native kernels into `build/native`; where that fails, return what to know."""
     cmake = VENV / "bin" / "cmake"
@@ -153,6 +163,8 @@ def set_up() -> Iterator[str]:
     key = digest(requirements, version)
     step("packages", key, [], lambda: install_packages(requirements))
     step("editable", digest([ROOT / "pyproject.toml", ROOT / "setup.py"], key), [], install_editable)
+    if remark := step("parser", digest([RTX], key), [], install_parser):
+        yield remark
     sources = digest([ROOT / "dcnv3_plugin"], key)
     if remark := step("kernels", sources, [NATIVE / "libdcnv3_cpu.so"], build_kernels):
         yield remark
