@@ -1,5 +1,6 @@
 """Writing files so that an interruption never leaves half a file under its final name."""
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -47,3 +48,18 @@ def write_bytes(final: Path, data: bytes) -> None:
     """Write `data` to `final` atomically."""
     with atomic_path(final) as temporary:
         temporary.write_bytes(data)
+
+
+def lock_folder(handle: int) -> bool:
+    """Lock an open folder for this process alone; return whether no other process has it.
+
+    The system releases the lock when the handle is closed or the process ends, however it ends.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # Some network file systems cannot lock; one writer works there all the same.
+        return True
+    return True

@@ -5,7 +5,6 @@ replaced atomically. That last step is the only one that counts: whatever is kil
 exactly the finished segments, and any rosbag2 reader opens them as one bag.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ from typing import TypedDict, cast
 import yaml
 
 from internimage_perception.errors import BagError
-from internimage_perception.files import write_text
+from internimage_perception.files import lock_folder, write_text
 
 _NOTES = "internimage_perception.notes"
 _PART = ".part"
@@ -168,15 +167,9 @@ class SegmentFolder:
         os.close(self._handle)
 
     def _lock(self) -> None:
-        try:
-            # The system releases it when the process ends, however it ends.
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not lock_folder(self._handle):
             message = f"another process is writing to {self.path}: wait for it, or choose another folder"
-            raise BagError(message) from error
-        except OSError:
-            # Some network file systems cannot lock; one writer works there all the same.
-            return
+            raise BagError(message)
 
     def _adopt(self, storage: str) -> None:
         """Take over the finished segments of a bag that was written by this class."""

@@ -1,7 +1,6 @@
 """The folder that `predict` writes to: masks as pictures, and a list; a run can go on later."""
 
 import csv
-import fcntl
 import io
 import json
 import os
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from internimage_perception.data.datasets.pictures import read_ids
 from internimage_perception.errors import DatasetError, ImageError, PerceptionError
-from internimage_perception.files import write_bytes, write_text
+from internimage_perception.files import lock_folder, write_bytes, write_text
 from internimage_perception.inference.bundle import ClassSpec
 from internimage_perception.inference.results import INVALID_ID
 
@@ -120,16 +119,10 @@ class PredictionFolder:
         write_bytes(self.root / LIST, text.getvalue().encode("utf-8", "surrogateescape"))
 
     def _lock(self) -> None:
-        try:
-            # The system releases it when the process ends, however it ends.
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not lock_folder(self._handle):
             raise PerceptionError(
                 f"another process is writing to {self.root}: wait for it, or choose another folder"
-            ) from error
-        except OSError:
-            # Some network file systems cannot lock; one writer works there all the same.
-            return
+            )
 
     def _claim(self) -> None:
         marker = self.root / MARKER

@@ -64,8 +64,9 @@ def run(options: argparse.Namespace) -> int:
     logging.getLogger("internimage_perception").setLevel(logging.INFO)
     # They greet, and advise what is decided here already.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    accept = None if options.no_bundle else lambda names: _classes(config, names)
     try:
-        result = train(config, options.out)
+        result = train(config, options.out, accept=accept)
     except RuntimeError as error:
         if (known := explained(error)) is None:
             raise
@@ -138,6 +139,6 @@ def _classes(config: "TrainingConfig", names: tuple[str, ...]) -> tuple[ClassSpe
     if tuple(item.name for item in classes) != names:
         raise ConfigError(
             f"{file} names other classes than the data ({', '.join(names)}); set classes to a YAML file with "
-            "their colours and run again: only the bundle is still to be made"
+            "their colours, or leave the bundle out (--no-bundle)"
         )
     return classes

@@ -2,11 +2,12 @@
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightning_fabric import Fabric
 from torch import nn
 
 from internimage_perception.errors import PerceptionError
@@ -46,7 +47,10 @@ class TrainingResult:
     reports: bool
 
 
-def train(config: TrainingConfig, out: Path) -> TrainingResult:
+AcceptClasses = Callable[[tuple[str, ...]], object]
+
+
+def train(config: TrainingConfig, out: Path, *, accept: AcceptClasses | None = None) -> TrainingResult:
     """Train a segmentation network, or go on where an interrupted run stopped.
 
     Alone, or as one of the processes that `torchrun` started. A resumed run is the uninterrupted one: each
@@ -55,23 +59,37 @@ def train(config: TrainingConfig, out: Path) -> TrainingResult:
     Args:
         config: the run.
         out: its folder: checkpoints, tables, curves, weights (docs/training.md).
+        accept: called with the names of the data's classes before anything is written; what it raises ends
+            the run.
 
     Raises:
-        ConfigError: settings that contradict each other, the data, or the run that the folder holds.
+        ConfigError: settings that contradict each other, the data, or the run that the folder holds;
+            another process trains in the folder.
         DatasetError: too many samples cannot be read.
         BundleError: the weights to begin from do not fit.
         PerceptionError: a checkpoint does not fit; the loss is no number; the folder cannot be written.
     """
     fabric = start_fabric(config)
-    folder = RunFolder(out)
     data = TrainingData(config, fabric)
     validation = None
     if config.validation is not None:
         validation = Validation(config.validation, data.classes, config.steps)
-    if fabric.is_global_zero:
-        folder.claim(config)
-    fabric.barrier()
+    if accept is not None:
+        accept(data.classes)
+    with closing(RunFolder(out)) as folder:
+        if fabric.is_global_zero:
+            folder.claim(config)
+        fabric.barrier()
+        return _train(config, fabric, folder, data, validation)
 
+
+def _train(
+    config: TrainingConfig,
+    fabric: Fabric,
+    folder: RunFolder,
+    data: TrainingData,
+    validation: Validation | None,
+) -> TrainingResult:
     network: nn.Module = build_network(config, len(data.classes))
     check_parts(config, network, fabric.world_size)
     averaged = None if config.average is None else place_copy(fabric, copy.deepcopy(network))
@@ -90,7 +108,7 @@ def train(config: TrainingConfig, out: Path) -> TrainingResult:
     meters = Meters()
     model.train()
     with (
-        closing(RunLog(out, first, config.steps, validation, speaks=fabric.is_global_zero)) as log,
+        closing(RunLog(folder.path, first, config.steps, validation, speaks=fabric.is_global_zero)) as log,
         closing(data.steps(first)) as steps,
     ):
         scores = dict(fabric.broadcast(log.known_scores))
@@ -110,11 +128,12 @@ def train(config: TrainingConfig, out: Path) -> TrainingResult:
                 log.losses(done, {**values, "learning_rate": updates.learning_rate})
                 log.skipped(done, data.take_failures())
                 check_finite(values["loss"], done, folder.checkpoints)
-            if keeps:
-                checkpoints.save(fabric, state, done)
-            if validation is not None and validation.due(done):
-                scores = validation.run(fabric, evaluated)
-                log.scores(done, scores)
+            with meters.pause():
+                if keeps:
+                    checkpoints.save(fabric, state, done)
+                if validation is not None and validation.due(done):
+                    scores = validation.run(fabric, evaluated)
+                    log.scores(done, scores)
 
     weights = state.weights()
     if fabric.is_global_zero:

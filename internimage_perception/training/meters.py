@@ -1,7 +1,8 @@
 """Means of losses since the last line of the log, kept on the device so that no step waits for them."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from lightning_fabric import Fabric
@@ -20,6 +21,13 @@ class Meters:
         self._steps += 1
         for name, value in values.items():
             self._sums[name] = self._sums[name] + value.detach() if name in self._sums else value.detach()
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Leave the time of a block out of `pictures_per_s`: checkpoints and scores are no training."""
+        begin = time.monotonic()
+        yield
+        self._start += time.monotonic() - begin
 
     def take(self, fabric: Fabric, batch: int) -> dict[str, float]:
         """Return the means and `pictures_per_s`, and begin anew; all processes must call it."""

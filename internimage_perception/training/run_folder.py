@@ -1,5 +1,6 @@
 """The folder of a run: what it was begun with, and what it leaves."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 
 from internimage_perception.data.datasets.label_map_file import read_yaml
 from internimage_perception.errors import ConfigError
-from internimage_perception.files import write_text
+from internimage_perception.files import lock_folder, write_text
 from internimage_perception.training.config import TrainingConfig
 
 _FREE = (
@@ -19,7 +20,7 @@ _FREE = (
 
 
 class RunFolder:
-    """Names in a run's folder.
+    """Names in a run's folder, which one run at a time writes to; close it when the run ends.
 
     Args:
         path: the folder.
@@ -33,13 +34,16 @@ class RunFolder:
         self.config = path / self.CONFIG
         self.checkpoints = path / "checkpoints"
         self.weights = path / self.WEIGHTS
+        self._handle: int | None = None
 
     def claim(self, config: TrainingConfig) -> None:
         """Write down what the run is begun with, or check that it is begun with the same again.
 
         Raises ConfigError when the folder holds something else, or settings differ that decide on what is
-        learned. Before the first checkpoint, all settings may still change.
+        learned, or another process trains there. Before the first checkpoint, all settings may still change.
         """
+        if self._handle is None:
+            self._handle = self._lock()
         now = config.model_dump(mode="json")
         if self.config.exists():
             before = self._begun_with()
@@ -49,13 +53,34 @@ class RunFolder:
                     f"{self.path} holds a run with other settings ({', '.join(differing)}); choose another "
                     "folder, or give the same settings to go on with it"
                 )
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif any(self.path.iterdir()):
             raise ConfigError(f"{self.path} is not empty and holds no run; choose another folder")
         for folder in (self.path, self.checkpoints):
             # What a kill left of files that were being written.
             for rest in folder.glob(".*.part"):
                 rest.unlink()
         write_text(self.config, yaml.safe_dump(now, sort_keys=False, allow_unicode=True))
+
+    def close(self) -> None:
+        """Let another run go on here."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def _lock(self) -> int:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write to {self.path}: {error.strerror}; give a folder for the run"
+            ) from error
+        if not lock_folder(handle):
+            os.close(handle)
+            raise ConfigError(
+                f"another process trains in {self.path}: wait for it, end it, or choose another folder"
+            )
+        return handle
 
     def _begun_with(self) -> object:
         """Return the settings of the run that is there, complete: settings may have come into being since."""

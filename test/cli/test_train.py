@@ -118,7 +118,7 @@ def test_a_run_that_is_over_gets_its_bundle(trained, configured, tmp_path, capsy
     words = ["train", str(configured), "--out", str(out)]
     assert main([*words, "--no-bundle"]) == 0
     assert not (out / "bundle").exists()
-    # Other classes than the data's: found out when the bundle is made, and then mended.
+    # Other classes than the data's are found out before anything is trained.
     lacking = tmp_path / "classes.yaml"
     lacking.write_text(yaml.safe_dump({"classes": [{"id": 0, "name": "Road", "color": [1, 2, 3]}]}))
     assert main([*words, f"classes={lacking}"]) == 1
@@ -149,7 +149,7 @@ def test_a_run_that_is_over_gets_its_bundle(trained, configured, tmp_path, capsy
     ],
 )
 def test_errors_of_the_library_that_are_known(configured, tmp_path, monkeypatch, capsys, error, said):
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
     monkeypatch.setattr(loop, "train", fail)
@@ -159,7 +159,7 @@ def test_errors_of_the_library_that_are_known(configured, tmp_path, monkeypatch,
 
 
 def test_other_errors_are_not_hidden(configured, tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(loop, "train", fail)

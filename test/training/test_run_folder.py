@@ -104,3 +104,13 @@ def test_files_that_a_kill_left_unfinished_are_removed(begun):
     begun.claim(settings(DATASET))
     assert not any(path.exists() for path in rests)
     assert (begun.checkpoints / "step_00000002.pt").exists()
+
+
+def test_one_run_at_a_time(begun):
+    other = RunFolder(begun.path)
+    with pytest.raises(ConfigError, match="another process trains in"):
+        other.claim(settings(DATASET))
+    begun.close()
+    other.claim(settings(DATASET))
+    other.close()
+    begun.claim(settings(DATASET))
