@@ -36,6 +36,7 @@ from internimage_perception.data.street.street import Moment, Street, moment_of
 from internimage_perception.data.street.vehicles import EgoShape, ego_body
 from internimage_perception.files import write_bytes, write_text
 from internimage_perception.geometry import CameraModel, PinholeCamera, camera_from_dict
+from internimage_perception.geometry.poses import BODY_FROM_OPTICAL, pose, rpy_to_matrix
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -67,6 +68,7 @@ class SetSpec:
         views: of a moment, before time, light and the own car's body change.
         lenses: "pinhole", "target", or the block of `lenses.yaml`, each of its lenses in turn.
         labelled: whether labels are stored.
+        ahead: whether all cameras look ahead from the windscreen, instead of sitting all around the car.
     """
 
     count: int
@@ -76,10 +78,12 @@ class SetSpec:
     views: int
     lenses: str
     labelled: bool = True
+    ahead: bool = False
 
 
 SETS: Mapping[str, SetSpec] = {
-    "source": SetSpec(3000, 310_000_000, "train", (512, 384), 4, "pinhole"),
+    "source": SetSpec(3000, 310_000_000, "train", (512, 384), 1, "pinhole", ahead=True),
+    "source_around": SetSpec(3000, 310_000_000, "train", (512, 384), 4, "pinhole"),
     "target": SetSpec(1500, 320_000_000, "train", (256, 192), 4, "target", labelled=False),
     "test": SetSpec(360, 330_000_000, "test", (256, 192), 3, "test"),
     "dev": SetSpec(120, 340_000_000, "test", (256, 192), 3, "dev"),
@@ -170,7 +174,7 @@ class StreetDrawer:
                 ego = draw_ego(rng)
                 moment = scene.at(time_s, ego=ego, appearance=draw_appearance(rng))
             folder, number, camera = draw_view(spec, place, rng)
-            mounting = _open_mounting(rng, ego, camera)
+            mounting = _behind_windscreen(rng, ego) if spec.ahead else _open_mounting(rng, ego, camera)
             frame = render(
                 _through_another_camera(moment, rng), camera, mounting, samples=4, adaptive=True, rng=rng
             )
@@ -191,6 +195,13 @@ class StreetDrawer:
         name, folder = f"{view.number:05d}", self._work / "backgrounds"
         for kind, ending in (("regions", "_regions"), ("images", "")):
             write_bytes(folder / f"{name}{ending}.png", (root / kind / f"{name}.png").read_bytes())
+
+
+def _behind_windscreen(rng: Rng, ego: EgoShape) -> Floats:
+    """Draw a mounting as public pinhole datasets have it: at the windscreen, looking ahead, nearly level."""
+    place = (ego.front - 1.25, rng.uniform(-0.2, 0.2), rng.uniform(ego.roof - 0.25, ego.roof))
+    roll, pitch, yaw = np.radians(rng.normal((0.0, 3.0, 0.0), (0.7, 1.5, 1.0)))
+    return pose(place, rpy_to_matrix(float(roll), float(pitch), float(yaw))) @ BODY_FROM_OPTICAL
 
 
 def _open_mounting(rng: Rng, ego: EgoShape, camera: CameraModel) -> Floats:
@@ -259,7 +270,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work", type=Path, default=WORK, help=f"folder of the pictures; default {WORK}")
-    parser.add_argument("--sets", nargs="*", metavar="SET[=COUNT]", default=list(SETS), help="what to draw")
+    parser.add_argument(
+        "--sets",
+        nargs="*",
+        metavar="SET[=COUNT]",
+        default=[name for name in SETS if name != "source_around"],
+        help="what to draw",
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes")
     options = parser.parse_args(arguments)
     counts: dict[str, int] = {}
