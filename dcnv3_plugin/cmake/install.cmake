@@ -1,5 +1,5 @@
 # Installs the libraries into `lib`, beside Python modules as in ROS workspaces, and their headers.
-foreach(library dcnv3_cpu dcnv3_cuda dcnv3_onnxruntime)
+foreach(library dcnv3_cpu dcnv3_cuda dcnv3_tensorrt dcnv3_onnxruntime)
   if(TARGET ${library})
     install(TARGETS ${library} LIBRARY DESTINATION lib)
   endif()
