@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ _COMMANDS = {
     "convert-camera": "fit another camera model to the lenses of a rig or calibration file",
     "bundle": "make a model bundle from an architecture and weights",
     "convert-checkpoint": "recognise official weights and make a model bundle of them",
+    "build-engine": "build the TensorRT engines of bundles or exports ahead of time, for this computer",
     "models": "list the networks: parameters, multiply-adds, published scores, licences",
     "scene": "record a drive along a generated street, with the truth beside it",
     "augment": "take labelled pictures through other lenses: labels, objects and intrinsics with them",
@@ -45,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         # A shutdown's SIGTERM is to keep and mark finished parts as Ctrl-C does.
         signal.signal(signal.SIGTERM, _interrupt)
+        # Which backend was taken, and why, is for whoever sits there; a caller has logging of its own.
+        logging.basicConfig(format="%(message)s", stream=sys.stderr)
+        logging.getLogger("internimage_perception.inference").setLevel(logging.INFO)
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="internimage-perception",

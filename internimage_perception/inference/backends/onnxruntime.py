@@ -2,25 +2,39 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from internimage_perception.errors import BackendError, BundleError
 from internimage_perception.inference.backends.base import Images, Outputs, output_names
 from internimage_perception.inference.bundle import PORTABLE, WEIGHTS, Bundle
+from internimage_perception.inference.engines.cache import cache_folder
+from internimage_perception.inference.engines.onnx_wire import custom_operators
+from internimage_perception.inference.export_spec import FP32, INT8
 from internimage_perception.native_files import OPS_ENVIRONMENT, first_library
 
 if TYPE_CHECKING:
     import onnxruntime
 
+PROVIDERS: Mapping[str, tuple[str, ...]] = {
+    "onnxruntime-cpu": ("CPUExecutionProvider",),
+    "onnxruntime-cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
+    "onnxruntime-tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
+}
+"""Execution providers of each backend name that asks for a device, as ONNX Runtime names them."""
+
 _CUSTOM_OPERATORS = "libdcnv3_onnxruntime.so"
+_ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 
 _log = logging.getLogger(__name__)
 
 
 class OnnxRuntimeBackend:
     """Runs `portable.onnx`, on the GPU where ONNX Runtime has one (CUDA), else on the CPU.
+
+    ONNX Runtime's own use of TensorRT is taken only when asked for: it builds its engines at the first frames
+    of each size, for minutes. It keeps them in the cache of engines, apart for every model and version.
 
     The graph takes its weights from `weights.safetensors` beside it; one that holds them itself, as earlier
     versions wrote it, runs as well.
@@ -35,7 +49,8 @@ class OnnxRuntimeBackend:
     Args:
         bundle: the model.
         threads: CPU threads for one call; None leaves it to ONNX Runtime (one per core).
-        providers: execution providers in order of preference, as ONNX Runtime names them.
+        providers: execution providers, as ONNX Runtime names them; the first has to work, the others take
+            what it does not know. None: CUDA where it works, else the CPU.
 
     Raises:
         BackendError: ONNX Runtime is not installed, lacks a provider, or refuses the model, or the graph is
@@ -51,6 +66,7 @@ class OnnxRuntimeBackend:
             message = f"onnxruntime cannot be imported ({error}); install it: pip install onnxruntime"
             raise BackendError(message) from error
         available = onnxruntime.get_available_providers()
+        wanted = providers[0] if providers else None
         if providers is None:
             providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in available]
         if missing := [provider for provider in providers if provider not in available]:
@@ -62,13 +78,23 @@ class OnnxRuntimeBackend:
             raise BackendError(str(error)) from error
         try:
             options = _options(threads)
-            if "CUDAExecutionProvider" not in providers:
-                _add_native_dcnv3(options)
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+            # The kernel is one for the CPU; on the GPU it would fetch every map to and fro.
+            self._native = not set(_ON_GPU) & set(providers) and _add_native_dcnv3(options)
+            given = [(name, _provider_options(name, bundle, onnxruntime.__version__)) for name in providers]
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=given)
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
             message = f"onnxruntime {onnxruntime.__version__} refuses {path}: {error}"
             raise BackendError(message) from error
-        device = self._session.get_providers()[0].removesuffix("ExecutionProvider").lower()
+        self._path = path
+        first = self._session.get_providers()[0]
+        if wanted not in (None, first):
+            # ONNX Runtime goes on without a provider that it cannot load.
+            message = (
+                f"{wanted} of onnxruntime {onnxruntime.__version__} does not work here: CUDA, cuDNN or "
+                f"TensorRT, in the versions it was built for, is missing; it would take {first}"
+            )
+            raise BackendError(message)
+        device = first.removesuffix("ExecutionProvider").lower()
         self.name = f"onnxruntime-{device}"
         self.prefers_batch = device != "cpu"
         self._outputs = output_names(bundle)
@@ -77,6 +103,11 @@ class OnnxRuntimeBackend:
             message = f"{path} is no deployed {bundle.task} graph: it answers {', '.join(sorted(outputs))}"
             raise BackendError(message)
         self._input = self._session.get_inputs()[0].name
+
+    @property
+    def reference_path(self) -> bool:
+        """Whether the graph has DCNv3, and it runs as a function of standard operators."""
+        return not self._native and bool(custom_operators(self._path.read_bytes()))
 
     def run(self, images: Images) -> Outputs:
         """See `Backend.run`."""
@@ -99,15 +130,35 @@ def _beside_weights(graph: Path) -> Path:
     return real if (real.parent / WEIGHTS).is_file() else graph
 
 
-def _add_native_dcnv3(options: "onnxruntime.SessionOptions") -> None:
-    """Register the native kernel of `internimage::DCNv3` where there is one; it replaces the function."""
+def _provider_options(provider: str, bundle: Bundle, version: str) -> dict[str, str]:
+    """Return the options of an execution provider."""
+    if provider != "TensorrtExecutionProvider":
+        return {}
+    # Its engines are not told apart by weights or versions: each gets a folder of its own.
+    folder = cache_folder() / f"onnxruntime-{version}" / bundle.identity()
+    folder.mkdir(parents=True, exist_ok=True)
+    precision = bundle.export.precision if bundle.export else FP32
+    return {
+        "trt_engine_cache_enable": "True",
+        "trt_engine_cache_path": str(folder),
+        "trt_timing_cache_enable": "True",
+        "trt_timing_cache_path": str(folder),
+        "trt_fp16_enable": str(precision != FP32),
+        "trt_int8_enable": str(precision == INT8),
+    }
+
+
+def _add_native_dcnv3(options: "onnxruntime.SessionOptions") -> bool:
+    """Register the native kernel of `internimage::DCNv3`, which replaces the function; return whether."""
     library = first_library(_CUSTOM_OPERATORS)
     if library is None or os.environ.get(OPS_ENVIRONMENT) == "reference":
-        return
+        return False
     try:
         options.register_custom_ops_library(str(library))
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no base class of their own
         _log.warning("%s cannot be used: %s. DCNv3 runs as a function instead.", library, error)
+        return False
+    return True
 
 
 def _options(threads: int | None) -> "onnxruntime.SessionOptions":

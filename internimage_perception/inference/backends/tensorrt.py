@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from internimage_perception.errors import BackendError, BundleError
+from internimage_perception.errors import BackendError, PerceptionError
 from internimage_perception.inference.backends.base import Images, Outputs, output_names
 from internimage_perception.inference.bundle import Bundle
 from internimage_perception.inference.engines.cache import EngineCache
@@ -64,7 +64,9 @@ class TensorRTBackend:
         wish = Wish(profile=profile, build=_switch(BUILD_ENVIRONMENT) if build is None else build)
         try:
             prepared = prepare_engine(bundle, self._toolkit, EngineCache(cache), wish)
-        except BundleError as error:
+        except BackendError:
+            raise
+        except PerceptionError as error:
             raise BackendError(str(error)) from error
         self._profile = prepared.entry.key.profile
         self.reference_path = prepared.choice.form == AS_FUNCTION

@@ -88,7 +88,8 @@ class PlanBuilder:
         cache = self._timing_cache(config, options)
         if options.configure:
             options.configure(config)
-        _log.info(
+        # A warning, because a vehicle's start waits for it.
+        _log.warning(
             "building the engine of %s for %s; this takes minutes on a vehicle computer",
             graph.file.path,
             profile,

@@ -22,7 +22,9 @@ from internimage_perception.files import write_bytes, write_text
 from internimage_perception.inference.engines.key import EngineKey
 
 CACHE_ENVIRONMENT = "INTERNIMAGE_PERCEPTION_CACHE"
-"""Variable that names the folder of everything this package keeps; engines lie in its `engines`."""
+"""Variable that names the folder of everything this package keeps; engines lie in its folder ENGINES."""
+
+ENGINES = "engines"
 
 _FORMAT = 1
 _LONGEST_NAME = 60
@@ -58,11 +60,11 @@ class CachedEngine:
 def cache_folder() -> Path:
     """Return the folder of engines: in CACHE_ENVIRONMENT, else in the user's cache folder (XDG)."""
     if given := os.environ.get(CACHE_ENVIRONMENT):
-        return Path(given).expanduser() / "engines"
+        return Path(given).expanduser() / ENGINES
     # XDG Base Directory Specification: a relative path is to be ignored.
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     base = base if base.is_absolute() else Path("~/.cache").expanduser()
-    return base / "internimage_perception" / "engines"
+    return base / "internimage_perception" / ENGINES
 
 
 class EngineCache:
