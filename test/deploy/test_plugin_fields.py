@@ -39,7 +39,7 @@ LOG = Log()
 
 
 class Recorder(trt.IPluginCreatorV3One):
-    """A creator that announces fields, notes those it gets and makes nothing: this TensorRT runs no plugin."""
+    """A creator that announces fields, notes those it gets and makes nothing: RTX networks take no plugin."""
 
     def __init__(self, name, fields):
         super().__init__()
