@@ -76,20 +76,7 @@ def test_the_table_names_what_did_not_run():
     one = ask(Known(), "onnxruntime-cpu", FRAMES)
     found = Comparison([agreement(one, one)], {"tensorrt": "tensorrt cannot be imported"})
     lines = table(found).splitlines()
-    assert lines[0].split() == [
-        "same",
-        "ids",
-        "least",
-        "max",
-        "diff.",
-        "mean",
-        "diff.",
-        "median",
-        "ms",
-        "p95",
-        "ms",
-        "faster",
-    ]
+    assert " ".join(lines[0].split()) == "same ids least max diff. mean diff. median ms p95 ms faster"
     assert lines[1].split()[:3] == ["onnxruntime-cpu", "100.0000%", "100.0000%"] and lines[1].endswith(
         "1.00x"
     )
