@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from internimage_perception.cli.export_report import export_lines
 from internimage_perception.inference.bundle import CLASSIFICATION, WEIGHTS, Bundle, sha256_of
 from internimage_perception.inference.results import RANKS
 
@@ -108,9 +109,15 @@ def _lines(description: BundleDescription) -> Iterator[str]:
         yield f"  output  the {min(RANKS, count)} most probable of {count} classes"
     else:
         yield f"  output  {size}" if isinstance(size, str) else f"  output  {size[1]}x{size[0]}"
+    if bundle.export is not None:
+        for line in export_lines(bundle.export):
+            yield f"  export  {line}"
     total = sum(description.parameters.values())
     kinds = ", ".join(description.parameters)
-    yield f"  weights {total / 1e6:.2f} M parameters ({kinds})" if total else "  weights unreadable"
+    if bundle.export is not None:
+        yield "  weights inside the graphs"
+    else:
+        yield f"  weights {total / 1e6:.2f} M parameters ({kinds})" if total else "  weights unreadable"
     for key, value in bundle.provenance.items():
         yield f"  {key} from {value}" if key == "weights" else f"  {key}: {value}"
     shown = [f"{item.id} {item.name}" for item in bundle.classes]

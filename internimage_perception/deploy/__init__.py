@@ -2,6 +2,15 @@
 
 from internimage_perception.deploy.bundles import create_bundle
 from internimage_perception.deploy.export import ExportReport, export_portable
+from internimage_perception.deploy.exporting import ExportFrames, export_bundle
 from internimage_perception.deploy.selfcheck import OutputAgreement, check_export
 
-__all__ = ["ExportReport", "OutputAgreement", "check_export", "create_bundle", "export_portable"]
+__all__ = [
+    "ExportFrames",
+    "ExportReport",
+    "OutputAgreement",
+    "check_export",
+    "create_bundle",
+    "export_bundle",
+    "export_portable",
+]

@@ -1,9 +1,7 @@
 """Making a model bundle: weights, portable graph and manifest in one folder."""
 
 import dataclasses
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,11 +9,11 @@ import torch
 
 from internimage_perception import __version__
 from internimage_perception.deploy.export import export_portable
-from internimage_perception.errors import BundleError, ConfigError, PerceptionError
+from internimage_perception.deploy.folders import check_target, move_into_place, temporary_beside
+from internimage_perception.errors import BundleError, ConfigError
 from internimage_perception.inference.bundle import (
     CLASS_NAMES,
     CLASSIFICATION,
-    MANIFEST,
     PORTABLE,
     SEGMENTATION,
     WEIGHTS,
@@ -76,14 +74,7 @@ def create_bundle(  # noqa: PLR0913 - what a bundle is made of
         BundleError: the folder exists, the weights do not fit, or the exported graph answers differently.
     """
     out_dir = Path(out_dir)
-    if out_dir.exists() and not overwrite:
-        message = f"{out_dir} already exists; choose another folder or overwrite it"
-        raise BundleError(message)
-    if out_dir.exists() and not (out_dir / MANIFEST).is_file():
-        message = (
-            f"{out_dir} is no bundle (it has no {MANIFEST}) and is not overwritten; choose another folder"
-        )
-        raise BundleError(message)
+    check_target(out_dir, overwrite=overwrite)
     config = _configuration(architecture, classes)
     model = _model(config, state_dict, seed)
     random = {"weights": f"random, seed {seed}"} if state_dict is None else {}
@@ -102,7 +93,7 @@ def create_bundle(  # noqa: PLR0913 - what a bundle is made of
         channel_order=input_spec.channel_order,
     )
     task, names = SEGMENTATION, [WEIGHTS, PORTABLE]
-    folder = _temporary_beside(out_dir)
+    folder = temporary_beside(out_dir)
     try:
         if isinstance(model, Classifier):
             task, names = CLASSIFICATION, [*names, CLASS_NAMES]
@@ -123,7 +114,7 @@ def create_bundle(  # noqa: PLR0913 - what a bundle is made of
         )
         bundle.write_manifest()
         Bundle.load(folder)  # what the reading side refuses must not take the final name
-        _move_into_place(folder, out_dir)
+        move_into_place(folder, out_dir)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return Bundle.load(out_dir)
@@ -172,27 +163,3 @@ def _model(
             raise BundleError(message)
         tensor.copy_(to_half(tensor))
     return model
-
-
-def _temporary_beside(out_dir: Path) -> Path:
-    try:
-        out_dir.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", suffix=".part", dir=out_dir.parent))
-    except OSError as error:
-        message = f"cannot write {out_dir}: {error.strerror or error}; choose another output folder"
-        raise PerceptionError(message) from error
-    # mkdtemp makes private folders; a bundle follows the user's umask like any other output.
-    umask = os.umask(0)
-    os.umask(umask)
-    folder.chmod(0o777 & ~umask)
-    return folder
-
-
-def _move_into_place(folder: Path, out_dir: Path) -> None:
-    if not out_dir.exists():
-        folder.rename(out_dir)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", suffix=".old", dir=out_dir.parent))
-    out_dir.rename(old / out_dir.name)
-    folder.rename(out_dir)
-    shutil.rmtree(old, ignore_errors=True)

@@ -1,44 +1,23 @@
 """Writing the deployed graph as portable ONNX, complete or with its weights in a file beside it."""
 
-import copy
 import hashlib
-import logging
-import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import onnx
-import torch
 from onnx import helper
-from onnxscript import ir
-from onnxscript.values import Opset
-from torch import nn
 
-from internimage_perception.deploy.dcnv3_function import (
-    DOMAIN,
-    NAME,
-    OPSET,
-    dcnv3_attributes,
-    dcnv3_function,
-    register_schema,
-)
 from internimage_perception.deploy.initializers import WeightsFile, store_initializers
 from internimage_perception.deploy.selfcheck import OutputAgreement, check_export
+from internimage_perception.deploy.tracing import Graph, merge_batch_norms, trace
 from internimage_perception.errors import BundleError, ConfigError
 from internimage_perception.files import atomic_path
-from internimage_perception.models.deployed import DeployedClassification, DeployedSegmentation
 
-INPUT = "images"
 _PROTOBUF_LIMIT = 2**31 - 2**24
 """Most bytes of values in one ONNX file: the format's 2 GB, less what nodes and names may take."""
 _ACCEPTED = 0.999
 """Least share of values that agree: near-ties between classes fall either way, anything more is an error."""
-
-Graph = DeployedSegmentation | DeployedClassification
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +91,9 @@ def export_portable(
 
 def _serialize(graph: Graph, stored: WeightsFile | None, metadata: Mapping[str, str]) -> tuple[bytes, int]:
     """Return the ONNX file's content, and the bytes it refers to outside."""
-    model = _trace(_merge_batch_norms(graph))
+    model = trace(merge_batch_norms(graph))
     external = store_initializers(model, stored)
-    helper.set_model_props(model, {**metadata, "weights_sha256": _weights_digest(graph)})
-    model.producer_name = "internimage_perception"
-    model.producer_version = ""
+    sign(model, graph, metadata)
     size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
     if size > _PROTOBUF_LIMIT:
         message = (
@@ -127,141 +104,11 @@ def _serialize(graph: Graph, stored: WeightsFile | None, metadata: Mapping[str, 
     return model.SerializeToString(deterministic=True), external
 
 
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Keep the exporter's notes on its own deprecations and missing extras from the user."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-class _Affine(nn.Module):
-    """A batch norm with fixed statistics, as factor and summand of each channel."""
-
-    factor: torch.Tensor
-    summand: torch.Tensor
-
-    def __init__(self, norm: nn.BatchNorm2d) -> None:
-        super().__init__()
-        mean, variance = norm.running_mean, norm.running_var
-        assert mean is not None and variance is not None  # noqa: S101, PT018 - it tracks statistics
-        factor = norm.weight.detach() * torch.rsqrt(variance + norm.eps)
-        self.register_buffer("factor", factor.view(-1, 1, 1))
-        self.register_buffer("summand", (norm.bias.detach() - mean * factor).view(-1, 1, 1))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.factor + self.summand
-
-
-def _merge_batch_norms(graph: Graph) -> Graph:
-    """Return a copy whose batch norms are two plain operators.
-
-    The exporter would merge batch norms into the convolutions, whose weights then no longer fit float16;
-    the runtimes do the merging anyway when they load the file.
-    """
-    # Tensors are shared with the original: nothing changes them, and a large network's are gigabytes.
-    shared = {id(tensor): tensor for tensor in (*graph.parameters(), *graph.buffers())}
-    graph = copy.deepcopy(graph, shared)
-    for module in list(graph.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, _Affine(child))
-    return graph
-
-
-def _trace(graph: Graph) -> onnx.ModelProto:
-    """Export through torch.export, then add the DCNv3 function.
-
-    The function comes last: the exporter's optimiser would inline it, and the node be lost.
-    """
-    register_schema()
-    # Sizes that no dimension of the network has, so that the tracer sees them as free.
-    example = torch.zeros((2, graph.size[0] + 7, graph.size[1] + 9, 3), dtype=torch.uint8)
-    dimensions = {0: torch.export.Dim("batch"), 1: torch.export.Dim("height"), 2: torch.export.Dim("width")}
-    with _quiet_exporter(), torch.no_grad():
-        program = torch.onnx.export(
-            graph,
-            (example,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=list(graph.outputs),
-            dynamic_shapes=(dimensions,),
-            custom_translation_table={
-                torch.ops.internimage.dcnv3.default: _dcnv3_node,
-                torch.ops.aten.gelu.default: _gelu,
-            },
-            external_data=False,
-            verbose=False,
-        )
-    assert program is not None  # noqa: S101 - with dynamo=True it is always returned
-    model: onnx.ModelProto = program.model_proto
-    del model.functions[:]
-    model.functions.append(dcnv3_function())
-    domains = {item.domain: item for item in model.opset_import}
-    if domains[""].version != OPSET:
-        message = f"the exporter wrote operator set {domains[''].version}, not {OPSET}"
-        raise RuntimeError(message)
-    if DOMAIN not in domains:
-        model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
-    # What the exporter notes for its own debugging is half of a small file, and names paths of this machine;
-    # the inner values' shapes every reader infers again.
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    del model.graph.value_info[:]
-    for value in (*model.graph.input, *model.graph.output):
-        del value.metadata_props[:]
-    del model.graph.metadata_props[:]
-    model.doc_string = model.graph.doc_string = ""
-    return model
-
-
-_STANDARD = Opset("", OPSET)
-_INTERNIMAGE = Opset(DOMAIN, 1)
-
-
-def _gelu(x: object, approximate: str = "none") -> object:
-    """Write x * (1 + erf(x / sqrt 2)) * 0.5 in the order that ONNX Runtime recognises and fuses."""
-    assert approximate == "none"  # noqa: S101 - the networks use the exact form
-    erf = _STANDARD.Erf(_STANDARD.Div(x, _STANDARD.Constant(value_float=math.sqrt(2))))
-    return _STANDARD.Mul(
-        _STANDARD.Mul(x, _STANDARD.Add(erf, _STANDARD.Constant(value_float=1.0))),
-        _STANDARD.Constant(value_float=0.5),
-    )
-
-
-def _dcnv3_node(  # noqa: PLR0913, PLR0917 - called with the operator's arguments
-    value: object,
-    offset: object,
-    mask: object,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    group: int,
-    offset_scale: float,
-    remove_center: bool,
-) -> object:
-    shape = cast("ir.Value", value).shape
-    assert shape is not None  # noqa: S101 - the tracer knows every shape
-    attributes = dcnv3_attributes(
-        kernel_size=(kernel_size[0], kernel_size[1]),
-        stride=(stride[0], stride[1]),
-        padding=(padding[0], padding[1]),
-        dilation=(dilation[0], dilation[1]),
-        group=group,
-        group_channels=cast("int", shape[3]) // group,
-        offset_scale=offset_scale,
-        remove_center=remove_center,
-    )
-    return getattr(_INTERNIMAGE, NAME)(value, offset, mask, **attributes)
+def sign(model: onnx.ModelProto, graph: Graph, metadata: Mapping[str, str]) -> None:
+    """Write into an exported file what it was made from: `metadata` and the weights' checksum."""
+    helper.set_model_props(model, {**metadata, "weights_sha256": _weights_digest(graph)})
+    model.producer_name = "internimage_perception"
+    model.producer_version = ""
 
 
 def _weights_digest(graph: Graph) -> str:

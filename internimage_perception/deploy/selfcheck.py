@@ -55,7 +55,7 @@ def check_export(
     tolerance = _TIE if isinstance(graph, DeployedClassification) else 0.0
     pairs: dict[str, list[tuple[_Floats, _Floats]]] = {name: [] for name in graph.outputs}
     for shape in ((1, height, width, 3), (2, height * 3 // 4 + 5, width * 5 // 4 + 3, 3)):
-        frames = _frames(generator, shape)
+        frames = noise_frames(generator, shape)
         answers = session.run(list(graph.outputs), {session.get_inputs()[0].name: frames})
         with torch.inference_mode():
             compared = _compare(graph.eval(), frames, dict(zip(graph.outputs, answers, strict=True)))
@@ -100,7 +100,7 @@ def _flat(values: _Array) -> _Floats:
     return values.astype(np.float64).ravel()
 
 
-def _frames(generator: np.random.Generator, shape: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
+def noise_frames(generator: np.random.Generator, shape: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
     """Return noise with structure at several scales, so that the network has something to decide."""
     count, height, width, channels = shape
     total = np.zeros(shape)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from internimage_perception.deploy import check_export, export, export_portable
+from internimage_perception.deploy import check_export, export, export_portable, tracing
 from internimage_perception.errors import BundleError, ConfigError
 from internimage_perception.models import DeployedSegmentation, create_model, save_checkpoint
 
@@ -167,7 +167,7 @@ def test_exporting_leaves_the_graph_as_it_was(tmp_path):
 
 def test_a_file_that_answers_differently_is_not_kept(tmp_path, monkeypatch):
     graph = deployed(NETWORKS["pre-norm"])
-    original = export.dcnv3_function
+    original = tracing.dcnv3_function
 
     def broken():
         function = original()
@@ -175,7 +175,7 @@ def test_a_file_that_answers_differently_is_not_kept(tmp_path, monkeypatch):
         text.op_type = "Sub"
         return function
 
-    monkeypatch.setattr(export, "dcnv3_function", broken)
+    monkeypatch.setattr(tracing, "dcnv3_function", broken)
     with pytest.raises(BundleError, match="class_ids: "):
         export_portable(graph, tmp_path / "portable.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -4,14 +4,17 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from internimage_perception.errors import BackendError, BundleError
 from internimage_perception.inference.backends.base import Images, Outputs, output_names
 from internimage_perception.inference.bundle import PORTABLE, WEIGHTS, Bundle
 from internimage_perception.inference.engines.cache import cache_folder
 from internimage_perception.inference.engines.onnx_wire import custom_operators
-from internimage_perception.inference.export_spec import FP32, INT8
+from internimage_perception.inference.export_spec import FP16, FP32, INT8
 from internimage_perception.native_files import OPS_ENVIRONMENT, first_library
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "onnxruntime-tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
 }
 """Execution providers of each backend name that asks for a device, as ONNX Runtime names them."""
+
+_Answer = npt.NDArray[Any]
 
 _CUSTOM_OPERATORS = "libdcnv3_onnxruntime.so"
 _ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
@@ -44,7 +49,11 @@ class OnnxRuntimeBackend:
 
     On the CPU, DCNv3 runs in the native kernel where `libdcnv3_onnxruntime.so` is found (see
     `native_files.search_path`), else as the graph's own function of standard operators, about twice as slow.
-    INTERNIMAGE_PERCEPTION_OPS=reference leaves the native kernel out.
+    INTERNIMAGE_PERCEPTION_OPS=reference leaves the native kernel out. It computes in float32 alone, so that
+    graphs in float16 take their own function.
+
+    An export for a fixed number of frames is run as often as needed, its last call filled up by repeating a
+    frame; one for a fixed size refuses others.
 
     Args:
         bundle: the model.
@@ -79,7 +88,8 @@ class OnnxRuntimeBackend:
         try:
             options = _options(threads)
             # The kernel is one for the CPU; on the GPU it would fetch every map to and fro.
-            self._native = not set(_ON_GPU) & set(providers) and _add_native_dcnv3(options)
+            half = bundle.export is not None and bundle.export.precision == FP16
+            self._native = not half and not set(_ON_GPU) & set(providers) and _add_native_dcnv3(options)
             given = [(name, _provider_options(name, bundle, onnxruntime.__version__)) for name in providers]
             self._session = onnxruntime.InferenceSession(str(path), options, providers=given)
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
@@ -96,13 +106,16 @@ class OnnxRuntimeBackend:
             raise BackendError(message)
         device = first.removesuffix("ExecutionProvider").lower()
         self.name = f"onnxruntime-{device}"
-        self.prefers_batch = device != "cpu"
         self._outputs = output_names(bundle)
         outputs = {output.name for output in self._session.get_outputs()}
         if not outputs.issuperset(self._outputs) or len(self._session.get_inputs()) != 1:
             message = f"{path} is no deployed {bundle.task} graph: it answers {', '.join(sorted(outputs))}"
             raise BackendError(message)
-        self._input = self._session.get_inputs()[0].name
+        frames = self._session.get_inputs()[0]
+        self._input = frames.name
+        # Free sizes have names instead of numbers.
+        self._fixed = [size if isinstance(size, int) else None for size in frames.shape[:3]]
+        self.prefers_batch = device != "cpu" or (self._fixed[0] or 1) > 1
 
     @property
     def reference_path(self) -> bool:
@@ -111,13 +124,39 @@ class OnnxRuntimeBackend:
 
     def run(self, images: Images) -> Outputs:
         """See `Backend.run`."""
+        self._check(images)
+        count = self._fixed[0] or len(images) or 1
+        starts = range(0, max(len(images), 1), count)
+        parts = [self._run(images[start : start + count]) for start in starts]
+        answers = parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
+        return dict(zip(self._outputs, answers, strict=True))
+
+    def _check(self, images: Images) -> None:
+        """Raise BackendError for frames of a size that the graph was not exported for."""
+        _, *wanted = self._fixed
+        given = images.shape[1:3]
+        if images.ndim == 4 and any(
+            size not in (None, side) for size, side in zip(wanted, given, strict=True)
+        ):
+            height, width = ("any" if size is None else size for size in wanted)
+            message = (
+                f"{self._path} was exported for images of {width}x{height} pixels (width x height), these "
+                f"have {given[1]}x{given[0]}; export the bundle anew with --height {given[0]} --width "
+                f"{given[1]}, or with --dynamic for cameras of several sizes"
+            )
+            raise BackendError(message)
+
+    def _run(self, images: Images) -> list[_Answer]:
+        """Run one call of the graph, filled up to its number of frames."""
+        missing = self._fixed[0] - len(images) if self._fixed[0] and len(images) else 0
+        filled = np.concatenate([images, images[-1:].repeat(missing, axis=0)]) if missing else images
         try:
-            answers = self._session.run(self._outputs, {self._input: images})
+            answers: list[_Answer] = self._session.run(self._outputs, {self._input: filled})
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
             shape = getattr(images, "shape", None)
             message = f"{self.name} failed on images {shape} {getattr(images, 'dtype', '')}: {error}"
             raise BackendError(message) from error
-        return dict(zip(self._outputs, answers, strict=True))
+        return [answer[: len(images)] for answer in answers] if missing else answers
 
 
 def _beside_weights(graph: Path) -> Path:

@@ -47,7 +47,7 @@ class TorchBackend:
         if threads is not None:
             torch.set_num_threads(max(1, threads))
         try:
-            self._graph = _graph(bundle)
+            self._graph = load_graph(bundle)
         except PerceptionError as error:
             message = f"the bundle {bundle.root} does not run in torch: {error}"
             raise BackendError(message) from error
@@ -76,7 +76,18 @@ class TorchBackend:
         return {name: answer.cpu().numpy() for name, answer in zip(self._graph.outputs, answers, strict=True)}
 
 
-def _graph(bundle: Bundle) -> "DeployedSegmentation | DeployedClassification":
+def load_graph(bundle: Bundle) -> "DeployedSegmentation | DeployedClassification":
+    """Return the deployed graph of a bundle with its weights, in evaluation mode, on the CPU.
+
+    Raises:
+        PerceptionError: the bundle has no weights of its own, or they do not fit its architecture.
+    """
+    if bundle.export is not None:
+        message = (
+            f"{bundle.root} is an export, which holds graphs and no {WEIGHTS}: run it with the backend "
+            "onnxruntime or tensorrt, or take the bundle it was exported from"
+        )
+        raise BackendError(message)
     config = load_config(bundle.architecture)
     model: Segmentor | Classifier
     if isinstance(config, SegmentorConfig) and bundle.task == SEGMENTATION:

@@ -1,0 +1,119 @@
+"""`internimage-perception export`: a bundle's graphs for one precision and size of frames, for vehicles."""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from internimage_perception.cli.bundle_options import check_replaceable, missing_extra
+from internimage_perception.cli.export_frames import Image, held_out, hold_out, read_frames, street_frames
+from internimage_perception.cli.export_report import export_lines
+from internimage_perception.errors import ConfigError
+from internimage_perception.inference.bundle import Bundle, ExportSpec
+from internimage_perception.inference.export_spec import (
+    FP32,
+    INT8,
+    LARGEST_BATCH,
+    LARGEST_SIDE,
+    PRECISIONS,
+    Range,
+)
+
+_FRAMES = 32
+_MOST = 3
+"""With --dynamic, the largest side is this many times the usual one: 1920x1440 for 640x480."""
+_CAMERAS = 8
+_RANGE = "N|LEAST:USUAL:MOST"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a model bundle's folder or shipped name")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the export")
+    parser.add_argument(
+        "--precision", default=FP32, choices=PRECISIONS, help="what the network computes in (default fp32)"
+    )
+    parser.add_argument(
+        "--height", metavar=_RANGE, help="rows of the camera's images (default: the network's input)"
+    )
+    parser.add_argument(
+        "--width", metavar=_RANGE, help="columns of the camera's images (default: the network's input)"
+    )
+    parser.add_argument("--batch", metavar=_RANGE, help="images of one call (default 1)")
+    parser.add_argument(
+        "--dynamic", action="store_true",
+        help="take images of many sizes: from half to three times the usual side, and one to eight of them, "
+        "as far as no ranges are given",
+    )  # fmt: skip
+    parser.add_argument(
+        "--calibrate", type=Path, metavar="BAG|DIR",
+        help="real frames: a bag, or a folder of pictures; int8 takes its scales from them, and every "
+        "precision is checked on them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--frames", type=int, default=_FRAMES, metavar="K",
+        help=f"frames for the scales; a quarter as many others are for the check (default {_FRAMES})",
+    )  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace an export that is there")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make the export; prints how it was checked."""
+    bundle = Bundle.load(options.bundle)
+    spec = _spec(options, bundle)
+    if options.precision == INT8 and options.calibrate is None:
+        raise ConfigError(
+            "int8 takes its scales from real frames: add --calibrate BAG, or a folder of pictures"
+        )
+    if not 2 <= options.frames <= 10_000:
+        raise ConfigError(f"--frames is {options.frames}; it must be 2 to 10000")
+    if options.overwrite:
+        check_replaceable(options.out)
+    try:
+        from internimage_perception.deploy import ExportFrames, export_bundle  # noqa: PLC0415 - needs torch
+    except ImportError as error:
+        raise missing_extra(error) from error
+    size, order = (spec.height[1], spec.width[1]), bundle.input.channel_order
+    checked: dict[str, list[Image]] = {}
+    calibrated: list[Image] = []
+    try:
+        checked["street"] = street_frames(size, order)
+    except ImportError as error:
+        print(f"note: no check on rendered streets: {error.name} is missing (extra `sim`)", file=sys.stderr)
+    if options.calibrate is not None:
+        frames = read_frames(options.calibrate, held_out(options.frames), size, order)
+        calibrated, checked["given"] = hold_out(frames)
+        if spec.precision == INT8:
+            print(f"{len(calibrated)} frames to calibrate with, {len(checked['given'])} others to check with")
+    made = export_bundle(
+        bundle, options.out, spec, ExportFrames(checked, calibrated), overwrite=options.overwrite
+    )
+    print(f"{made.root}: {made.name}, {', '.join(made.files)}")
+    for line in export_lines(made.export or spec):
+        print(f"  {line}")
+    return 0
+
+
+def _spec(options: argparse.Namespace, bundle: Bundle) -> ExportSpec:
+    return ExportSpec(
+        precision=options.precision,
+        batch=_range("batch", options.batch, 1, LARGEST_BATCH, dynamic=options.dynamic),
+        height=_range("height", options.height, bundle.input.height, LARGEST_SIDE, dynamic=options.dynamic),
+        width=_range("width", options.width, bundle.input.width, LARGEST_SIDE, dynamic=options.dynamic),
+    )
+
+
+def _range(name: str, text: str | None, default: int, largest: int, *, dynamic: bool) -> Range:
+    """Return (least, usual, most). Raises ConfigError for a text that says none."""
+    text = str(default) if text is None else text
+    if not re.fullmatch(r"\d+(:\d+:\d+)?", text):
+        raise ConfigError(f"--{name} is {text!r}; write a number, or LEAST:USUAL:MOST")
+    numbers = [int(part) for part in text.split(":")]
+    if len(numbers) == 1 and dynamic:
+        (usual,) = numbers
+        ends = (1, max(usual, _CAMERAS)) if name == "batch" else (max(1, usual // 2), _MOST * usual)
+        numbers = [ends[0], usual, min(ends[1], largest)]
+    least, usual, most = numbers * 3 if len(numbers) == 1 else numbers
+    if not 1 <= least <= usual <= most <= largest:
+        raise ConfigError(f"--{name} is {text}; numbers from 1 to {largest} are needed, none falling")
+    return least, usual, most

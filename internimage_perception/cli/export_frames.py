@@ -1,0 +1,115 @@
+"""The frames that `export` checks and calibrates with: a recording's, pictures', and rendered streets."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from internimage_perception.bags.reader import open_bags
+from internimage_perception.data.datasets.files import PICTURES, list_files
+from internimage_perception.errors import BagError, ConfigError, ImageError
+from internimage_perception.inference.messages import frame_from_message
+from internimage_perception.inference.photographs import read_photograph
+
+Image = npt.NDArray[np.uint8]
+
+_STREETS = 2
+_STREET_PIXELS = 1_300_000
+"""Larger pictures are rendered smaller and enlarged: a check needs edges, not detail."""
+_HELD_OUT = 4
+"""One frame is kept for the check for this many to calibrate with."""
+
+
+def read_frames(source: Path, count: int, size: tuple[int, int], channel_order: str) -> list[Image]:
+    """Return frames spread evenly over a bag or a folder of pictures, at one size.
+
+    Frames that cannot be decoded are passed over.
+
+    Args:
+        source: a bag, or a folder with JPEG and PNG files.
+        count: how many at most.
+        size: (height, width) they are resized to.
+        channel_order: "rgb" or "bgr".
+
+    Raises:
+        BagError: `source` is no bag that can be read, and no folder of pictures.
+        ConfigError: fewer than two frames can be used.
+    """
+    read = _from_folder if _holds_pictures(source) else _from_bag
+    frames = [_resized(image, size) for image in read(source, count, channel_order)]
+    if len(frames) < 2:
+        raise ConfigError(f"{source} holds {len(frames)} frames that can be decoded; 2 are needed at least")
+    return frames
+
+
+def hold_out(frames: list[Image]) -> tuple[list[Image], list[Image]]:
+    """Divide frames into those to calibrate with, and others in between to check with."""
+    checked = frames[1 :: _HELD_OUT + 1]
+    return [image for index, image in enumerate(frames) if index % (_HELD_OUT + 1) != 1], checked
+
+
+def held_out(count: int) -> int:
+    """Return how many frames to read so that `count` are left to calibrate with."""
+    return count + -(-count // _HELD_OUT)
+
+
+def street_frames(size: tuple[int, int], channel_order: str) -> list[Image]:
+    """Render views of a street that no model was trained on, uint8 (height, width, 3).
+
+    Raises ImportError where the renderer is not installed.
+    """
+    from internimage_perception.data.street.samples import random_samples  # noqa: PLC0415 - needs embreex
+
+    height, width = size
+    scale = min(1.0, (_STREET_PIXELS / (height * width)) ** 0.5)
+    rows, columns = max(32, round(height * scale)), max(32, round(width * scale))
+    views = random_samples(0, _STREETS, width=columns, height=rows, split="test", samples=1)
+    images = [image if channel_order == "rgb" else image[..., ::-1] for image, _ in views]
+    return [_resized(np.ascontiguousarray(image), size) for image in images]
+
+
+def _holds_pictures(source: Path) -> bool:
+    # A recording's folder has its description beside it; that of somebody's pictures has not.
+    return (
+        source.is_dir()
+        and not (source / "metadata.yaml").exists()
+        and any(path.suffix.lower() in PICTURES for path in source.rglob("*"))
+    )
+
+
+def _from_folder(source: Path, count: int, channel_order: str) -> Iterator[Image]:
+    paths = list(list_files(source, PICTURES, "pictures").values())
+    for index in _spread(len(paths), count):
+        try:
+            yield read_photograph(paths[index], channel_order)
+        except ImageError:
+            continue
+
+
+def _from_bag(source: Path, count: int, channel_order: str) -> Iterator[Image]:
+    with open_bags(source) as bag:
+        topics = [topic.name for topic in bag.image_topics() if topic.count]
+        if not topics:
+            raise BagError(f"{source} has no images to calibrate or check with")
+        wanted = set(_spread(bag.message_count(topics), count))
+        for index, item in enumerate(bag.messages(topics)):
+            if index not in wanted:
+                continue
+            try:
+                yield frame_from_message(item.message, item.topic, item.receive_ns).decode(channel_order)
+            except (BagError, ImageError):
+                continue
+
+
+def _spread(total: int, count: int) -> list[int]:
+    return sorted({round(place) for place in np.linspace(0, total - 1, min(total, count))})
+
+
+def _resized(image: Image, size: tuple[int, int]) -> Image:
+    if image.shape[:2] != size:
+        smaller = image.shape[0] >= size[0] and image.shape[1] >= size[1]
+        method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        image = np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=method), np.uint8)
+    return np.ascontiguousarray(image)
