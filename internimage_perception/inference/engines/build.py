@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import tensorrt
 
 _RANK = 4
+_SHOWN = 3
+"""Nodes named for each error: one reason often stops hundreds."""
 
 _log = logging.getLogger(__name__)
 
@@ -124,11 +126,12 @@ class PlanBuilder:
         # The path is for the weights beside the graph, which need not be the file that is parsed.
         if parser.parse(graph.content(), str(graph.file.path)):
             return
-        errors = [parser.get_error(index) for index in range(parser.num_errors)]
-        said = "; ".join(dict.fromkeys(f"{error.desc()} (node {error.node()})" for error in errors))
-        message = (
-            f"TensorRT {self._trt.__version__} refuses {graph.file.path}: {said or self._messages.reason()}"
-        )
+        places: dict[str, list[str]] = {}
+        for error in (parser.get_error(index) for index in range(parser.num_errors)):
+            places.setdefault(error.desc(), []).append(_place(error))
+        said = "; ".join(f"{text} ({_shortened(nodes)})" for text, nodes in places.items())
+        version = self._trt.__version__
+        message = f"TensorRT {version} refuses {graph.file.path}: {said or self._messages.reason()}"
         raise BackendError(message)
 
     def _configure(self, config: "tensorrt.IBuilderConfig", precision: str, options: BuildOptions) -> None:
@@ -177,3 +180,14 @@ class PlanBuilder:
             if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
                 return cache
         return None
+
+
+def _place(error: "tensorrt.ParserError") -> str:
+    """Return the node a parser's error is about; by name from TensorRT 10 on."""
+    name = error.node_name() if hasattr(error, "node_name") else ""
+    return name or f"node {error.node()}"
+
+
+def _shortened(nodes: list[str]) -> str:
+    shown = ", ".join(nodes[:_SHOWN])
+    return shown if len(nodes) <= _SHOWN else f"{shown} and {len(nodes) - _SHOWN} more"

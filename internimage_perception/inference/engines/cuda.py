@@ -116,10 +116,13 @@ class Cuda:
             self._call("cudaGraphDestroy", graph)
 
     def abandon_capture(self, stream: "runtime.cudaStream_t") -> None:
-        """End a recording that failed, and forget its error."""
+        """End a recording that failed, whatever comes of it."""
         code, *found = self._cuda.cudaStreamEndCapture(stream)
         if int(code) == 0 and found and int(found[0]):
             self._cuda.cudaGraphDestroy(found[0])
+
+    def forget_error(self) -> None:
+        """Clear the error that this thread's last failed call left behind."""
         self._cuda.cudaGetLastError()
 
     def launch(self, graph: "runtime.cudaGraphExec_t", stream: "runtime.cudaStream_t") -> None:

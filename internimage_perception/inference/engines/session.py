@@ -152,6 +152,8 @@ class EngineSession:
             self._graph = self._cuda.end_capture(self._stream)
         except BackendError as error:
             self._recordable = False
+            # TensorRT would take a remembered error for one of its own kernels.
+            self._cuda.forget_error()
             _log.warning("the engine runs without a CUDA graph, a little slower: %s", error)
 
     def _array(self, name: str) -> npt.NDArray[np.generic]:
