@@ -23,6 +23,7 @@ _COMMANDS = {
     "export": "make of a bundle the graphs that a vehicle runs: of fixed sizes, in fp32, fp16 or int8",
     "convert-checkpoint": "recognise official weights and make a model bundle of them",
     "build-engine": "build the TensorRT engines of bundles or exports ahead of time, for this computer",
+    "accept-target": "prove on a vehicle computer that it runs the models rightly and in time",
     "parity": "run the same frames through every backend of this computer: agreement and speed, one table",
     "models": "list the networks: parameters, multiply-adds, published scores, licences",
     "scene": "record a drive along a generated street, with the truth beside it",

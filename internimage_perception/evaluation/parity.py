@@ -45,7 +45,7 @@ class Agreement:
         mean_difference: mean of those differences.
         median_ms: of a call of one frame.
         p95_ms: what 95 percent of the calls stay below.
-        faster: the reference's median by this one's.
+        faster: the reference's median by this one's; None where the reference was not timed.
     """
 
     label: str
@@ -55,7 +55,7 @@ class Agreement:
     mean_difference: float
     median_ms: float
     p95_ms: float
-    faster: float
+    faster: float | None
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values for a file."""
@@ -126,7 +126,7 @@ def agreement(reference: Answers, other: Answers) -> Agreement:
         mean_difference=float(apart.mean()),
         median_ms=median,
         p95_ms=float(np.percentile(other.calls_ms, 95)),
-        faster=statistics.median(reference.calls_ms) / median,
+        faster=statistics.median(reference.calls_ms) / median if reference.calls_ms else None,
     )
 
 
@@ -136,7 +136,8 @@ def table(comparison: Comparison) -> str:
     lines = [
         (
             row.label, f"{row.identical:.4%}", f"{row.least:.4%}", f"{row.max_difference:.4f}",
-            f"{row.mean_difference:.6f}", f"{row.median_ms:.1f}", f"{row.p95_ms:.1f}", f"{row.faster:.2f}x",
+            f"{row.mean_difference:.6f}", f"{row.median_ms:.1f}", f"{row.p95_ms:.1f}",
+            "" if row.faster is None else f"{row.faster:.2f}x",
         )
         for row in comparison.rows
     ]  # fmt: skip
