@@ -13,6 +13,9 @@ from internimage_perception.native_files import OPS_ENVIRONMENT, first_library
 
 PLUGIN_VERSION = "1"
 
+_ENTRIES = ("getCreators", "getPluginCreators")
+"""Functions that TensorRT asks a library for its plugins by: from version 10 on, and 8.6."""
+
 _loaded: dict[Path, object] = {}
 _lock = threading.Lock()
 
@@ -57,7 +60,7 @@ def load_library(
 
 def _load(registry: object, version: Version, path: Path, messages: MessageFilter) -> object:
     try:
-        handle = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL if version.major < 10 else ctypes.RTLD_LOCAL)
+        handle = ctypes.CDLL(str(path))
     except OSError as error:
         message = f"{path} cannot be loaded: {error}; build it on this computer: {BUILD_ADVICE}"
         raise BackendError(message) from error
@@ -68,10 +71,14 @@ def _load(registry: object, version: Version, path: Path, messages: MessageFilte
             f"{BUILD_ADVICE}"
         )
         raise BackendError(message)
-    if version.major < 10:
-        # Version 8 registers static creators when the library is loaded; its loader came with 8.6 only.
+    if not any(hasattr(handle, name) for name in _ENTRIES):
+        # Built for 8.5, which loads no libraries of plugins: it has just registered itself.
         return handle
-    loaded = registry.load_library(str(path))  # type: ignore[attr-defined] # TensorRT has no types
+    load = getattr(registry, "load_library", None)
+    if load is None:
+        message = f"{path} is for TensorRT 8.6 or newer, here is {version.text}; {BUILD_ADVICE}"
+        raise BackendError(message)
+    loaded = load(str(path))
     if loaded is None:
         message = f"TensorRT {version.text} refuses {path}: {messages.reason()}; {BUILD_ADVICE}"
         raise BackendError(message)

@@ -22,10 +22,15 @@ def compiled(tmp_path_factory):
     assert compiler, "the kernels are built with it"
     folder = tmp_path_factory.mktemp("libraries")
     found = {}
-    for version in ("8.6.1", "10.3.0", ""):
+    for version, entry in (
+        ("8.5.3", ""),
+        ("8.6.1", "getPluginCreators"),
+        ("10.3.0", "getCreators"),
+        ("", "getCreators"),
+    ):
         source = folder / "library.c"
         text = f'const char* dcnv3_tensorrt_version() {{ return "{version}"; }}' if version else ""
-        source.write_text(text + "\nint something;\n")
+        source.write_text(text + (f"\nvoid {entry}() {{}}\n" if entry else "\nint something;\n"))
         found[version] = folder / f"lib{version}.so"
         subprocess.run([compiler, "-shared", "-fPIC", "-o", found[version], source], check=True)
     return found
@@ -59,11 +64,22 @@ def test_a_library_is_loaded_once(compiled, built):
     assert toolkit.trt.libraries == [str(compiled[built].resolve())]
 
 
-def test_tensorrt_8_registers_while_loading(compiled):
+def test_a_library_for_8_5_registers_itself_while_it_is_loaded(compiled):
     toolkit = fake_toolkit("8.5.2")
     toolkit.trt.creators = ["DCNv3"]
-    load(toolkit, compiled["8.6.1"])
+    load(toolkit, compiled["8.5.3"])
     assert toolkit.trt.libraries == []
+
+
+def test_from_8_6_on_tensorrt_loads_it(compiled):
+    toolkit = fake_toolkit("8.6.2")
+    load(toolkit, compiled["8.6.1"])
+    assert toolkit.trt.libraries == [str(compiled["8.6.1"].resolve())]
+    older = fake_toolkit("8.5.2")
+    del older.trt.registry.load_library
+    plugins._loaded.clear()
+    with pytest.raises(BackendError, match=r"is for TensorRT 8\.6 or newer, here is 8\.5\.2"):
+        load(older, compiled["8.6.1"])
 
 
 def test_another_major_version_is_refused(compiled):
