@@ -82,7 +82,7 @@ class SetSpec:
 
 
 SETS: Mapping[str, SetSpec] = {
-    "source": SetSpec(3000, 310_000_000, "train", (512, 384), 1, "pinhole", ahead=True),
+    "source": SetSpec(2400, 310_000_000, "train", (512, 384), 1, "pinhole", ahead=True),
     "source_around": SetSpec(3000, 310_000_000, "train", (512, 384), 4, "pinhole"),
     "target": SetSpec(1500, 320_000_000, "train", (256, 192), 4, "target", labelled=False),
     "test": SetSpec(360, 330_000_000, "test", (256, 192), 3, "test"),
