@@ -23,10 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "bundles", nargs="+", metavar="BUNDLE_OR_EXPORT", help="folders, or names of shipped bundles"
     )
-    ranges = "a number, or least,usual,most (default: what it was exported for, else common cameras)"
-    parser.add_argument("--batch", metavar="N", help=f"frames of one call: {ranges}")
-    parser.add_argument("--height", metavar="ROWS", help="rows of a frame, likewise")
-    parser.add_argument("--width", metavar="COLUMNS", help="columns of a frame, likewise")
+    spans = "N|LEAST:USUAL:MOST"
+    default = "(default: what it was exported for, else common cameras)"
+    parser.add_argument("--batch", metavar=spans, help=f"frames of one call {default}")
+    parser.add_argument("--height", metavar=spans, help="rows of a frame, likewise")
+    parser.add_argument("--width", metavar=spans, help="columns of a frame, likewise")
     parser.add_argument("--device", type=int, default=0, metavar="K", help="number of the GPU")
     parser.add_argument(
         "--workspace", type=int, metavar="MIB",
@@ -89,12 +90,12 @@ def _describe(bundle: Bundle, prepared: PreparedEngine) -> str:
 
 
 def _range(option: str, text: str | None, largest: int) -> Range | None:
-    """Read "4" or "1,4,8"; None stays None."""
+    """Read "4" or "1:4:8"; None stays None."""
     if text is None:
         return None
-    if not re.fullmatch(r"\d{1,6}(,\d{1,6},\d{1,6})?", text):
-        raise ConfigError(f"{option} is {text!r}; it must be a number, or three: least,usual,most")
-    numbers = [int(part) for part in text.split(",")]
+    if not re.fullmatch(r"\d{1,6}(:\d{1,6}:\d{1,6})?", text):
+        raise ConfigError(f"{option} is {text!r}; it must be N or LEAST:USUAL:MOST")
+    numbers = [int(part) for part in text.split(":")]
     least, usual, most = numbers if len(numbers) == 3 else numbers * 3
     if not 1 <= least <= usual <= most <= largest:
         raise ConfigError(f"{option} is {text!r}; it must be from 1 to {largest}, none falling")

@@ -34,7 +34,7 @@ def test_an_engine_is_built_and_then_fits(toolkit, brightness_bundle, capsys, tm
 
 
 def test_frames_workspace_and_folder_can_be_chosen(toolkit, brightness_bundle, tmp_path):
-    words = ["--batch", "1,2,3", "--height", "48", "--width", "64", "--workspace", "512"]
+    words = ["--batch", "1:2:3", "--height", "48", "--width", "64", "--workspace", "512"]
     assert main(["build-engine", str(brightness_bundle), *words, "--cache", str(tmp_path / "own")]) == 0
     built = toolkit.trt.built[0]
     assert built["shapes"] == ((1, 48, 64, 3), (2, 48, 64, 3), (3, 48, 64, 3))
@@ -67,8 +67,8 @@ def test_one_that_fails_does_not_keep_others_from_being_built(toolkit, brightnes
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--batch", "4,1,1"], "--batch is '4,1,1'"),
-        (["--batch", "1,2"], "--batch is '1,2'"),
+        (["--batch", "4:1:1"], "--batch is '4:1:1'"),
+        (["--batch", "1:2"], "--batch is '1:2'"),
         (["--height", "0"], "--height is '0'"),
         (["--width", "99999"], "--width is '99999'"),
         (["--workspace", "0"], "--workspace is 0"),
