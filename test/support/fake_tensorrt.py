@@ -2,7 +2,7 @@
 """TensorRT's Python module as far as engines use it, recorded; engines answer like `brightness_bundle`.
 
 It stands in where a GPU is needed: the calls, their order, and the way of the bytes are tested with it.
-Parsing and building are tested with the real TensorRT-RTX (`test_build.py`), which also holds the names here.
+Parsing and building are tested with the real TensorRT-RTX (`test_build_real.py`), which holds the names too.
 """
 
 import ctypes

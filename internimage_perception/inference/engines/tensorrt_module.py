@@ -1,5 +1,6 @@
 """TensorRT's Python module: found, checked for its version, its messages brought into Python's logging."""
 
+import functools
 import importlib
 import logging
 import re
@@ -106,6 +107,17 @@ class MessageFilter:
         """Return what the errors since the last call said, the first ones; it is often the root of others."""
         said, self.errors = self.errors[:3], []
         return "; ".join(dict.fromkeys(said)) or "it gave no reason"
+
+
+@functools.cache
+def shared_logger(trt: ModuleType) -> "tuple[MessageFilter, tensorrt.ILogger]":
+    """Return this process's one logger for TensorRT, and what it hands messages to.
+
+    TensorRT keeps the first logger it is given, also for what was made with another one, and beyond the life
+    of what was made with it.
+    """
+    messages = MessageFilter()
+    return messages, make_logger(trt, messages)
 
 
 def make_logger(trt: ModuleType, messages: MessageFilter) -> "tensorrt.ILogger":

@@ -17,7 +17,6 @@ from internimage_perception.inference.engines.tensorrt_module import (
     MessageFilter,
     Version,
     load_tensorrt,
-    make_logger,
 )
 from internimage_perception.inference.export_spec import FP32
 
@@ -32,7 +31,7 @@ class Toolkit:
     Attributes:
         trt: TensorRT's module.
         version: its version.
-        logger: its logger; everything made with it keeps it alive through this object.
+        logger: its logger.
         messages: what the logger passes on to.
         cuda: CUDA's runtime.
         device: the GPU.
@@ -52,16 +51,10 @@ class Toolkit:
         """Load everything. Raises BackendError saying what is missing and how to get it."""
         trt, version = load_tensorrt()
         cuda = load_cuda()
-        messages = MessageFilter()
-        return cls(
-            trt,
-            version,
-            make_logger(trt, messages),
-            messages,
-            cuda,
-            cuda.device(device),
-            find_library(version),
-        )
+        # CUDA's device first: without one, TensorRT's own complaint may be a crash.
+        gpu = cuda.device(device)
+        messages, logger = shared_logger(trt)
+        return cls(trt, version, logger, messages, cuda, gpu, find_library(version))
 
     def choose(self, bundle: Bundle) -> GraphChoice:
         """Return which graph to build, its plugins loaded. Raises BackendError, see `choose_graph`."""

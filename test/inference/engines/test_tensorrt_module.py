@@ -5,12 +5,15 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from support.fake_cuda import FakeCuda
+from support.fake_tensorrt import FakeTensorRT
 
 from internimage_perception.errors import BackendError
 from internimage_perception.inference.engines.tensorrt_module import (
     MessageFilter,
     load_tensorrt,
     parse_version,
+    shared_logger,
 )
 
 LOGGER = "internimage_perception.inference.engines.tensorrt_module"
@@ -108,3 +111,12 @@ def test_the_first_errors_are_the_reason():
         messages.take(logging.ERROR, text)
     assert messages.reason() == "root; then"
     assert messages.reason() == "it gave no reason"
+
+
+def test_a_process_has_one_logger():
+    """TensorRT keeps the first one it is given, and would call it when it is gone."""
+    trt = FakeTensorRT(FakeCuda())
+    messages, logger = shared_logger(trt)
+    assert shared_logger(trt) == (messages, logger)
+    logger.log(trt.ILogger.ERROR, "said")
+    assert messages.reason() == "said"
