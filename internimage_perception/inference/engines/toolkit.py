@@ -17,6 +17,7 @@ from internimage_perception.inference.engines.tensorrt_module import (
     MessageFilter,
     Version,
     load_tensorrt,
+    shared_logger,
 )
 from internimage_perception.inference.export_spec import FP32
 
