@@ -130,12 +130,14 @@ def drive(count=8, width=320, height=200):
     """Frames of a lens with a black rim: a scene that moves, asphalt that looks the same, and a bonnet."""
     rows, columns = np.mgrid[:height, :width]
     lens = np.hypot(columns - 158, rows - 98) < 140
-    bonnet = lens & (rows > 160 - 40 * np.cos((columns - 160) / 100))
+    bonnet = lens & (rows > 190 - 30 * np.cos((columns - 160) / 100))
     rng = np.random.default_rng(3)
     frames = []
     for _ in range(count):
-        blocks = rng.integers(20, 250, (height // 10, width // 10, 3))
-        image = np.kron(blocks, np.ones((10, 10, 1)))
+        # Blocks whose edges lie elsewhere in each frame.
+        left, top = rng.integers(0, 10, 2)
+        blocks = rng.integers(20, 250, (height // 10 + 1, width // 10 + 1, 3))
+        image = np.kron(blocks, np.ones((10, 10, 1)))[top : top + height, left : left + width]
         # The road rises and falls, and leans.
         asphalt = rows > 95 + rng.uniform(-12, 12) + (columns - 160) * rng.uniform(-0.1, 0.1)
         image[asphalt] = 70.0 + rng.normal(0.0, 4.0, (int(asphalt.sum()), 1))
