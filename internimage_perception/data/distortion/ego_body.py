@@ -15,8 +15,8 @@ Singles = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
 _STANDING = 0.25
-"""How constant the edges of the upper half are, from which the scene itself stays: in generated streets 0.18 at
-most where the car drives, and 0.34 at least where it stands."""
+"""How constant the edges of the upper half are, from which the scene itself stays: in generated streets
+0.18 at most where the car drives, and 0.34 at least where it stands."""
 _ABOVE_DEG = 12.0
 """How far above the horizontal through the lens's middle the body may reach."""
 _NEAR_RIM, _FAR_FROM_RIM, _LOW = 0.06, 0.15, 0.1
