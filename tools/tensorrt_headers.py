@@ -2,10 +2,10 @@
 
     tools/tensorrt_headers.py FOLDER[=LIBRARY] ...
 
-FOLDER holds NvInfer.h, or `include/NvInfer.h`; LIBRARY is NVIDIA's libnvinfer of the same major version (a lean
-runtime, or TensorRT-RTX for 11, will do): then the plugin is also loaded into its registry. No GPU is needed:
-the plugin is linked with the CUDA kernels for the host, as `make setup` builds them. Prints a row of a table
-for each version.
+FOLDER holds NvInfer.h, or `include/NvInfer.h`; LIBRARY is NVIDIA's libnvinfer of the same major version (a
+lean runtime, or TensorRT-RTX for 11, will do): then the plugin is also loaded into its registry. No GPU is
+needed: the plugin is linked with the CUDA kernels for the host, as `make setup` builds them. Prints a row of
+a table for each version.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def compiled(
     headers: Headers, cuda: Path, sources: Sequence[Path], output: Path, extra: Sequence[str | Path]
 ) -> str:
     """Compile and link; return the compiler's warnings. Raises ProbeError."""
-    includes = [
+    includes: list[str | Path] = [
         f"-I{PLUGIN / 'include'}",
         f"-I{PLUGIN / 'src'}",
         "-isystem",

@@ -91,7 +91,8 @@ bool shape_is(Plugin& plugin, const std::vector<std::vector<int>>& inputs, const
     shapes.push_back(shape);
   }
   DimsExprs output = {};
-  if (!shape(plugin, shapes, output, builder) || output.nbDims != static_cast<std::int32_t>(wanted.size())) return false;
+  if (!shape(plugin, shapes, output, builder)) return false;
+  if (output.nbDims != static_cast<std::int32_t>(wanted.size())) return false;
   for (std::size_t i = 0; i < wanted.size(); ++i)
     if (output.d[i] == nullptr || output.d[i]->getConstantValue() != wanted[i]) return false;
   return true;

@@ -103,7 +103,8 @@ bool supports(const Desc* tensors, int position, int input_count, int output_cou
 
 // Starts the kernels; shapes are those of this call.
 inline bool run(const Operator& op, const nvinfer1::PluginTensorDesc* inputs, const nvinfer1::PluginTensorDesc* outputs,
-                const void* const* input_data, void* const* output_data, cudaStream_t stream, const char* node) noexcept {
+                const void* const* input_data, void* const* output_data, cudaStream_t stream,
+                const char* node) noexcept {
   return guarded(node, [&](Reason& reason) {
     Tensor tensors[kTensors];
     tensors_of(inputs, kInputs, outputs, 1, tensors, reason);
@@ -152,7 +153,7 @@ inline bool output_shape(const Operator& op, const nvinfer1::DimsExprs* inputs, 
     if (!op.output_shape(shapes, count, expressions, made, reason)) return false;
     output.nbDims = made.axes;
     for (int axis = 0; axis < made.axes; ++axis) {
-      if (made.sizes[axis] == nullptr) return reason.refuse("TensorRT gave no expression for the output's axis %d", axis);
+      if (made.sizes[axis] == nullptr) return reason.refuse("TensorRT makes no size of the output's axis %d", axis);
       output.d[axis] = static_cast<const nvinfer1::IDimensionExpr*>(made.sizes[axis]);
     }
     return true;

@@ -39,8 +39,8 @@ bool Operator::check(const Tensor* tensors, Reason& reason) const {
     const char* const who = rules().plugin;
     if (!tensors[i].linear) return reason.refuse("%s: tensor %d is not row-major (kLINEAR)", who, i);
     return reason.refuse(
-        "%s: the inputs are %s, %s and %s, the output %s; give float32, float16 or bfloat16, the second and third input "
-        "alike, as the first or float32, the output as the first",
+        "%s: the inputs are %s, %s and %s, the output %s; give float32, float16 or bfloat16, the second and third "
+        "input alike, as the first or float32, the output as the first",
         who, type_name(tensors[0].type), type_name(tensors[1].type), type_name(tensors[2].type),
         type_name(tensors[3].type));
   }

@@ -5,7 +5,7 @@
 
 #include "nvinfer.h"
 
-// TensorRT 8 marks IPluginV2 as deprecated in favour of the class used here, which its own creators return as IPluginV2.
+// TensorRT 8 marks IPluginV2 as deprecated in favour of the class used here, which creators return as an IPluginV2.
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
 namespace dcnv3 {
