@@ -21,6 +21,7 @@ from internimage_perception.inference.tasks import SegmentationTask
 from internimage_perception.nodes.camera_input import CameraInput
 from internimage_perception.nodes.declare import read_parameters
 from internimage_perception.nodes.health import Health
+from internimage_perception.nodes.log_handler import NodeLogHandler
 from internimage_perception.nodes.publishing import SegmentationPublishers
 from internimage_perception.nodes.pump import SetPump
 from internimage_perception.nodes.segmentation import SegmentationHost
@@ -54,6 +55,8 @@ class PerceptionNode(LifecycleNode):
             message = "a parameter is given without a value or as an empty list; leave it out instead"
             raise ConfigError(message) from error
         self.parameters: PerceptionParameters = read_parameters(self, defaults)
+        self._log_handler = NodeLogHandler(self)
+        self._log_handler.install()
         self._throttle = Throttle()
         self._rarely = Throttle(period_s=30.0)
         self._sources: list[CameraSource] = []
@@ -120,6 +123,7 @@ class PerceptionNode(LifecycleNode):
     def close(self) -> None:
         """Stop every thread; for the end of the process."""
         self._release()
+        self._log_handler.remove()
 
     # --- what the transitions do ----------------------------------------------------------------------
 

@@ -244,3 +244,12 @@ def test_segmentation_node_is_the_same_with_its_own_name(bench: Bench, brightnes
     publisher.publish(image_message(scene(1), T0))
     bench.wait(lambda: len(masks) == 1, "a mask")
     np.testing.assert_array_equal(mask_of(masks[0]), expected_mask(scene(1)))
+
+
+def test_the_choice_of_the_backend_is_told(bench: Bench, brightness_bundle: Path) -> None:
+    publisher = bench.publisher("/cam/front/image_raw")
+    process = bench.start(bundle=str(brightness_bundle), image_topics=topics(["front"]), backend="auto")
+    bench.wait(lambda: publisher.get_subscription_count() == 1, "the node's subscription")
+    said = [line for line in process.log.splitlines() if "backend auto took" in line]
+    assert len(said) == 1 and "backend auto took onnxruntime-cpu; not tensorrt: " in said[0]
+    assert "[INFO]" in said[0] or "[WARN]" in said[0]
