@@ -1,6 +1,7 @@
 """`DistortionAugmentation`: a labelled picture as another lens would take it."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -8,13 +9,14 @@ import numpy as np
 
 from internimage_perception.data.distortion.backgrounds import Background, BackgroundBank
 from internimage_perception.data.distortion.config import DistortionConfig
-from internimage_perception.data.distortion.draw import Draw, draw
+from internimage_perception.data.distortion.draw import Draw, draw, draw_views
 from internimage_perception.data.distortion.objects import warped_objects
 from internimage_perception.data.distortion.optics import with_optics
 from internimage_perception.data.distortion.resample import warped_image
 from internimage_perception.data.distortion.warp_map import WarpMap, warp_map
 from internimage_perception.data.distortion.warps import CameraWarp
 from internimage_perception.data.sample import Bytes, Regions, Sample
+from internimage_perception.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,23 @@ class DistortionAugmentation:
         """
         return self.augment(sample, rng).sample
 
-    def augment(self, sample: Sample, rng: np.random.Generator) -> Augmented:
-        """Return the sample as `__call__` does, with what was drawn."""
+    def augment(self, sample: Sample, rng: np.random.Generator, others: Sequence[Sample] = ()) -> Augmented:
+        """Return the sample as `__call__` does, with what was drawn.
+
+        Args:
+            sample: the sample.
+            rng: random numbers.
+            others: further samples beside it, see `DistortionConfig.views`; labelled if it is, and without
+                objects, as it must be then.
+
+        Raises:
+            ConfigError: as `__call__`, or `others` do not go with the sample.
+        """
+        if others and any(
+            item.objects is not None or (item.labels is None) != (sample.labels is None)
+            for item in (sample, *others)
+        ):
+            raise ConfigError(f"{sample.name}: further views need labels for all or none, and no objects")
         drawn = draw(self.config, sample, rng)
         number = (
             self.backgrounds.choose(sample.name, self.config.backgrounds, rng) if self.backgrounds else None
@@ -73,14 +90,21 @@ class DistortionAugmentation:
         if self.backgrounds is not None and number is not None:
             behind = self.backgrounds.fitted(number, drawn.warp.width, drawn.warp.height)
         image = warped_image(sample.image, placed, self.config.interpolation, self.config.image_fill)
+        regions = _regions(sample, placed, behind)
+        labels = self._labels(sample.labels, placed, regions)
+        shown = placed.inside
+        if others:
+            shown = shown.copy()
+            for other, warp in zip(others, draw_views(self.config, drawn, others, rng), strict=True):
+                regions = self._fill(other, warp_map(warp), image, labels, regions)
+            shown |= ~(regions.no_source | regions.outside_lens | regions.ego_body)
         if drawn.vignette or drawn.blur_px:
             image = with_optics(
-                image, placed.eccentricity, placed.inside, vignette=drawn.vignette, blur_px=drawn.blur_px
+                image, placed.eccentricity, shown, vignette=drawn.vignette, blur_px=drawn.blur_px
             )
         if behind is not None:
-            uncovered = ~placed.inside | behind.regions.outside_lens | behind.regions.ego_body
+            uncovered = ~shown | behind.regions.outside_lens | behind.regions.ego_body
             cv2.copyTo(behind.image, uncovered.view(np.uint8), image)
-        regions = _regions(sample, placed, behind)
         objects = None
         if sample.objects is not None:
             hidden = regions.outside_lens | regions.ego_body
@@ -88,12 +112,28 @@ class DistortionAugmentation:
         warped = dataclasses.replace(
             sample,
             image=image,
-            labels=self._labels(sample.labels, placed, regions),
+            labels=labels,
             objects=objects,
             camera=drawn.warp.target if isinstance(drawn.warp, CameraWarp) else None,
             regions=regions,
         )
         return Augmented(warped, drawn, behind.name if behind is not None else "")
+
+    def _fill(
+        self, other: Sample, placed: WarpMap, image: Bytes, labels: Bytes | None, regions: Regions
+    ) -> Regions:
+        """Write a further view where none shows anything yet; returns the regions that are left."""
+        own = _regions(other, placed, None)
+        new = regions.no_source & ~own.no_source & ~own.ego_body
+        cv2.copyTo(
+            warped_image(other.image, placed, self.config.interpolation, self.config.image_fill),
+            new.view(np.uint8),
+            image,
+        )
+        if labels is not None and other.labels is not None:
+            moved = placed.nearest(other.labels, self.config.no_source_label)
+            labels[new] = moved[new]
+        return Regions(regions.outside_lens, regions.ego_body, regions.no_source & ~new)
 
     def _labels(self, labels: Bytes | None, placed: WarpMap, regions: Regions) -> Bytes | None:
         if labels is None:

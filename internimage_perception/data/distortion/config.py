@@ -47,6 +47,9 @@ class DistortionConfig:
         source_focal: focal length given to pictures of pinholes, in widths of the picture.
         true_pinholes: take pinholes with a known camera for what they are instead.
         rotation_deg: about x (down and up), y (aside) and z (roll) of the target's frame, plus and minus.
+        views: further pictures beside the first, to the left and right of it in turn, that fill what those
+            before do not show; with pictures of a level pinhole, a fisheye that shows something all around.
+        view_step_deg: angle from one view to the next, about the first picture's vertical axis.
         translation: of the target camera off that of a picture with a given focal length, along x, y, z, in
             distances of the plane the picture is taken for; plus and minus; the third below 1.
         interpolation: of the image: "area" (no aliasing), "linear" or "nearest". Labels are always nearest.
@@ -79,6 +82,8 @@ class DistortionConfig:
     source_focal: Range = (0.12, 0.35)
     true_pinholes: bool = False
     rotation_deg: tuple[float, float, float] = (5.0, 5.0, 10.0)
+    views: int = 0
+    view_step_deg: Range = (45.0, 75.0)
     translation: tuple[float, float, float] = (0.2, 0.2, 0.2)
     interpolation: Interpolation = "area"
     outside_label: int = IGNORED
@@ -110,6 +115,8 @@ class DistortionConfig:
         self._check_models()
 
     def _check_models(self) -> None:
+        if self.views and self.warp == "division":
+            raise ConfigError("views are for lenses; the division model moves one picture's pixels")
         if not self.models or any(model not in COEFFICIENTS for model in self.models):
             known = ", ".join(COEFFICIENTS)
             raise ConfigError(f"models is {self.models!r}; it must be a list of one or more of: {known}")
@@ -145,6 +152,8 @@ _NUMBERS: Mapping[str, tuple[int, float, float]] = {
     "centre": (2, 0.0, 0.5),
     "source_focal": (2, 0.01, 100.0),
     "rotation_deg": (3, 0.0, 180.0),
+    "views": (1, 0, 8),
+    "view_step_deg": (2, 5.0, 180.0),
     "translation": (3, 0.0, 0.99),
     "outside_label": (1, 0, 255),
     "ego_label": (1, 0, 255),
@@ -155,8 +164,8 @@ _NUMBERS: Mapping[str, tuple[int, float, float]] = {
     "blur_px": (2, 0.0, 20.0),
     "k": (1, 1e-6, 4.0),
 }
-_WHOLE = ("size", "outside_label", "ego_label", "no_source_label", "image_fill")
-_RANGES = ("edge_deg", "field_of_view_deg", "source_focal", "vignette", "blur_px")
+_WHOLE = ("size", "views", "outside_label", "ego_label", "no_source_label", "image_fill")
+_RANGES = ("edge_deg", "field_of_view_deg", "source_focal", "view_step_deg", "vignette", "blur_px")
 
 
 def _listed(value: Any) -> tuple[Any, ...]:  # noqa: ANN401  # what a file holds, before it is checked

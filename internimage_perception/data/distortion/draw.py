@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +79,35 @@ def draw(config: DistortionConfig, sample: Sample, rng: Rng) -> Draw:
         )
     vignette, blur = float(rng.uniform(*config.vignette)), float(rng.uniform(*config.blur_px))
     return Draw(warp, vignette, blur * warp.width / 1000.0, true_source)
+
+
+def draw_views(config: DistortionConfig, first: Draw, others: Sequence[Sample], rng: Rng) -> list[CameraWarp]:
+    """Draw where further pictures are seen: beside the first one, turned about its vertical axis.
+
+    They go right and left of it in turn. What is level in the first picture is level in them.
+
+    Raises:
+        ConfigError: a sample's camera does not fit its picture.
+    """
+    if not isinstance(first.warp, CameraWarp):
+        raise ConfigError("further views need a lens, not the division model")
+    sign = float(rng.choice([-1.0, 1.0]))
+    found: list[CameraWarp] = []
+    turned = {1.0: 0.0, -1.0: 0.0}
+    for sample in others:
+        turned[sign] += sign * math.radians(rng.uniform(*config.view_step_deg))
+        aside = rpy_to_matrix(0.0, turned[sign], 0.0)
+        turn = aside @ np.array(first.warp.rotation)
+        source, _ = _source(config, sample, rng)
+        found.append(
+            CameraWarp(
+                source=source,
+                target=first.warp.target,
+                rotation=tuple((float(a), float(b), float(c)) for a, b, c in turn),
+            )
+        )
+        sign = -sign
+    return found
 
 
 def _division(config: DistortionConfig, width: int, height: int) -> DivisionWarp:

@@ -137,7 +137,10 @@ class _Worker:
             return task, str(error)
         _check_labels(self._spec.config, self._dataset.classes, sample)
         try:
-            made = self._augmentation.augment(sample, self._stream(task))
+            rng = self._stream(task)
+            views = range(self._spec.config.views)
+            others = [self._dataset[int(rng.integers(len(self._dataset)))] for _ in views]
+            made = self._augmentation.augment(sample, rng, others)
         except (DatasetError, ConfigError) as error:
             return task, str(error)
         made = replace(made, sample=replace(made.sample, name=task.name))

@@ -1,7 +1,8 @@
 """`distort`, `composite` and `relabel`: other lenses, frames laid over pictures, labels of the unseen."""
 
+import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,8 @@ from internimage_perception.training.pipeline.moved import AffineWarp
 from internimage_perception.training.pipeline.placement import Placement
 
 Rng = np.random.Generator
+Others = Callable[[Rng], Sample]
+"""Draws another sample of the dataset, without objects."""
 
 _LABELS = ("outside_label", "ego_label", "no_source_label")
 
@@ -44,6 +47,7 @@ class Distort:
     backgrounds: Path | None = None
     probability: float = 1.0
     _augmentation: DistortionAugmentation = field(init=False, repr=False, compare=False)
+    _others: Others | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_number("probability", self.probability, 0.0, 1.0)
@@ -53,7 +57,21 @@ class Distort:
 
     def __call__(self, sample: Sample, rng: Rng) -> Sample:
         """Return the sample through a drawn lens. Raises ConfigError for a sample that no lens fits."""
-        return self._augmentation(sample, rng) if rng.random() < self.probability else sample
+        if rng.random() >= self.probability:
+            return sample
+        views = self._augmentation.config.views
+        if not views:
+            return self._augmentation(sample, rng)
+        if self._others is None:
+            raise ConfigError("views need other samples of a dataset")
+        others = [self._others(rng) for _ in range(views)]
+        return self._augmentation.augment(sample, rng, others).sample
+
+    def bound(self, others: Others) -> "Distort":
+        """Return the operation with a dataset's other samples at hand, for `views`."""
+        own = copy.copy(self)
+        object.__setattr__(own, "_others", others)
+        return own
 
     @property
     def written_labels(self) -> dict[str, int]:

@@ -1,10 +1,14 @@
 """`open_sources`: the stream of samples that a training configuration describes."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from internimage_perception.data.datasets import Dataset, open_dataset
-from internimage_perception.data.sample import IGNORED
+from internimage_perception.data.sample import IGNORED, Sample
 from internimage_perception.errors import ConfigError
 from internimage_perception.training.config import Operations, SourceConfig
 from internimage_perception.training.pipeline.operation import Pipeline, build_pipeline
@@ -39,7 +43,8 @@ def open_sources(
         title = _title(config, number)
         own = build_pipeline(config.pipeline, where=f"{title}: pipeline")
         joined = Pipeline([*own.operations, *after.operations])
-        opened.append(Source(title, open_dataset(config.dataset), joined))
+        dataset = open_dataset(config.dataset)
+        opened.append(Source(title, dataset, joined.bound(OtherSamples(dataset))))
         if labelled:
             _check_classes(opened[0], opened[-1])
             _check_labels(opened[-1].dataset, joined, title)
@@ -48,6 +53,17 @@ def open_sources(
         raise ConfigError("give `share` for every source or for none: the others' would be unclear")
     further = None if student is None else build_pipeline(student, where="student_pipeline")
     return SampleStream(opened, given or None, seed, labelled=labelled, student=further)
+
+
+@dataclass(frozen=True)
+class OtherSamples:
+    """Draws samples of a dataset, without objects, for operations that join several pictures."""
+
+    dataset: Dataset
+
+    def __call__(self, rng: np.random.Generator) -> Sample:
+        """Return a sample. Raises DatasetError when it cannot be read."""
+        return dataclasses.replace(self.dataset[int(rng.integers(len(self.dataset)))], objects=None)
 
 
 def _title(config: SourceConfig, number: int) -> str:

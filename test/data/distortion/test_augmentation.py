@@ -211,3 +211,62 @@ def test_tiny_and_narrow_pictures(height, width):
             warped = DistortionAugmentation(config)(sample, rng)
             assert warped.labels.shape == warped.image.shape[:2]
             assert all(item.class_id == 2 for item in warped.objects)
+
+
+def plain(seed: int, value: int, camera=PINHOLE) -> Sample:
+    """A sample of one class and one colour, without objects."""
+    shape = (camera.height, camera.width)
+    return Sample(
+        f"s{seed}", np.full((*shape, 3), 20 * value, np.uint8), np.full(shape, value, np.uint8), None, camera
+    )
+
+
+def test_further_views_lie_beside_the_first_one():
+    # 100 degrees wide, three of them 90 degrees apart: a fisheye of 180 degrees is nearly filled.
+    source = PinholeCamera(width=96, height=96, fx=40.0, fy=40.0, cx=47.5, cy=47.5)
+    lens = KannalaBrandtCamera(width=200, height=200, fx=63.0, fy=63.0, cx=99.5, cy=99.5, theta_max=np.pi / 2)
+    config = DistortionConfig(cameras=(lens,), size=(200, 200), views=2, view_step_deg=(90.0, 90.0), **PLAIN)
+    samples = [plain(index, index + 1, source) for index in range(3)]
+    made = DistortionAugmentation(config).augment(samples[0], np.random.default_rng(0), samples[1:])
+    labels, regions = made.sample.labels, made.sample.regions
+    middle = labels[99]
+    # By the angle: the first up to 45 degrees and more, the others beyond, one on each side.
+    assert (middle[60:140] == 1).all()
+    assert {int(middle[12]), int(middle[187])} == {2, 3}
+    alone = DistortionAugmentation(dataclasses.replace(config, views=0))(samples[0], np.random.default_rng(0))
+    shown = alone.labels == 1
+    # Nothing of the first one is changed, all the new lies where it showed nothing.
+    assert (labels[shown] == 1).all() and (made.sample.image[shown] == alone.image[shown]).all()
+    assert regions.no_source.sum() < 0.55 * alone.regions.no_source.sum()
+    for value in (2, 3):
+        inner = labels == value
+        assert inner.sum() > 2000 and not shown[inner].any() and not regions.no_source[inner].any()
+        # Colours go with labels, but for the mixed pixels of borders.
+        assert (made.sample.image[inner] == 20 * value).all(axis=1).mean() > 0.9
+    # What is level stays so: the horizon of every view is the lens's.
+    rows = [np.flatnonzero((labels == value).any(axis=1)).mean() for value in (1, 2, 3)]
+    assert np.ptp(rows) < 1.0
+
+
+def test_no_further_views_change_no_byte():
+    config = DistortionConfig(size=(121, 40))
+    sample = dataclasses.replace(picture(1, camera=PINHOLE), objects=None)
+    one = DistortionAugmentation(config)(sample, np.random.default_rng(5))
+    same = DistortionAugmentation(dataclasses.replace(config, view_step_deg=(10.0, 20.0)))(
+        sample, np.random.default_rng(5)
+    )
+    assert (one.image == same.image).all() and (one.labels == same.labels).all()
+
+
+def test_views_that_do_not_go_together_are_refused():
+    augmentation = DistortionAugmentation(DistortionConfig(views=1))
+    with pytest.raises(ConfigError, match="labels for all or none, and no objects"):
+        augmentation.augment(picture(1), np.random.default_rng(0), [plain(2, 3)])
+    with pytest.raises(ConfigError, match="labels for all or none"):
+        augmentation.augment(
+            plain(1, 1), np.random.default_rng(0), [dataclasses.replace(plain(2, 3), labels=None)]
+        )
+    with pytest.raises(ConfigError, match="views are for lenses"):
+        DistortionConfig(warp="division", views=2)
+    with pytest.raises(ConfigError, match="views is 99"):
+        DistortionConfig(views=99)
