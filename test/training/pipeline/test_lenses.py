@@ -121,3 +121,9 @@ def test_relabel_gives_regions_their_class(sample):
     assert np.array_equal(made.image, sample.image)
     bare = replace(sample, regions=None)
     assert build_pipeline([{"op": "relabel", "ego_label": 3}])(bare, np.random.default_rng(0)) is bare
+
+
+def test_views_need_a_dataset(sample):
+    pipeline = build_pipeline([{"op": "distort", "config": {"views": 2}}])
+    with pytest.raises(ConfigError, match="distort: views need other samples of a dataset"):
+        pipeline(sample, np.random.default_rng(0))

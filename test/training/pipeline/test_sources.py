@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,23 @@ def test_complaints_say_where_the_operation_is(picture_folders):
         open_sources([SourceConfig(dataset=dataset)], student=({"op": "colour", "p": 1},))
     with pytest.raises(DatasetError, match="nowhere"):
         open_sources([SourceConfig(dataset={"kind": "folders", "images": "nowhere"})])
+
+
+def test_further_views_are_other_samples_of_the_dataset(picture_folders):
+    dataset = picture_folders(6)
+
+    def stream(views: int, workers_copy: bool = False):
+        config = {"size": [48, 40], "views": views, "edge_deg": [90, 90], "source_focal": [0.5, 0.5]}
+        source = SourceConfig(dataset=dataset, pipeline=({"op": "distort", "config": config},))
+        opened = open_sources([source], seed=4)
+        # As it comes to the processes that prepare samples.
+        return pickle.loads(pickle.dumps(opened)) if workers_copy else opened
+
+    alone, joined = stream(0), stream(3)
+    for number in range(5):
+        one, more = alone[number].sample, joined[number].sample
+        assert one.name == more.name
+        unseen = [(item.labels == 255).mean() for item in (one, more)]
+        assert unseen[1] < 0.9 * unseen[0]
+        again = stream(3, workers_copy=True)[number].sample
+        assert (again.image == more.image).all() and (again.labels == more.labels).all()
