@@ -69,7 +69,11 @@ def measure(streets: int, count: int) -> dict[str, object]:
         "rig": RIG, "frames": count, "cameras": len(every),
         "rim_iou": {"least": min(row["rim_iou"] for row in every), "median": median(every, "rim_iou")},
         "body_found_median": {name: median(found.values(), "body_found") for name, found in rows.items()},
+        "of_found_body": {
+            "least": min(row["of_found_body"] for row in every), "median": median(every, "of_found_body"),
+        },
         "cameras_with_road_in_the_body": sum(row["of_found_body"] < CLEAN for row in every),
+        "cameras_without_body": sum(row["body_found"] == 0.0 for row in every),
         "each": rows,
     }  # fmt: skip
 
