@@ -280,3 +280,22 @@ def test_another_reading_of_the_same_pictures_is_another_augmentation(pictures, 
         assert augment(pictures, out, *words) == 1
         assert "other options" in capsys.readouterr().err
     assert contents(out) == before
+
+
+def test_further_views_are_recorded(pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("views")
+    (folder / "wide.yaml").write_text(
+        yaml.safe_dump({"preset": "fisheye", "views": 2, "source_focal": [0.4, 0.6]})
+    )
+    words = ("--config", folder / "wide.yaml", "--seed", "3")
+    for workers in ("1", "2"):
+        assert augment(pictures, folder / workers, *words, "--workers", workers) == 0
+    assert contents(folder / "1") == contents(folder / "2")
+    records = [json.loads(line) for line in (folder / "1" / "samples.jsonl").read_text().splitlines()]
+    for record in records:
+        views = record["map"]["views"]
+        assert len(views) == 2 and {view["source"] for view in views} <= {"a", "b", "sub/c"}
+        assert {view["kind"] for view in views} == {"lens"}
+    # With objects a picture would show some that are not told.
+    assert augment(pictures, folder / "no", *words, "--objects", pictures / "objects.json") == 1
+    assert not (folder / "no" / "dataset.yaml").exists()

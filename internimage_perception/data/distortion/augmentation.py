@@ -27,11 +27,13 @@ class Augmented:
         sample: the answer.
         drawn: lens, pose and light.
         background: name of the frame behind it; empty: none.
+        views: names of further pictures, and where they are seen.
     """
 
     sample: Sample
     drawn: Draw
     background: str
+    views: tuple[tuple[str, CameraWarp], ...] = ()
 
 
 class DistortionAugmentation:
@@ -93,9 +95,10 @@ class DistortionAugmentation:
         regions = _regions(sample, placed, behind)
         labels = self._labels(sample.labels, placed, regions)
         shown = placed.inside
+        warps = draw_views(self.config, drawn, others, rng) if others else []
         if others:
             shown = shown.copy()
-            for other, warp in zip(others, draw_views(self.config, drawn, others, rng), strict=True):
+            for other, warp in zip(others, warps, strict=True):
                 regions = self._fill(other, warp_map(warp), image, labels, regions)
             shown |= ~(regions.no_source | regions.outside_lens | regions.ego_body)
         if drawn.vignette or drawn.blur_px:
@@ -117,7 +120,8 @@ class DistortionAugmentation:
             camera=drawn.warp.target if isinstance(drawn.warp, CameraWarp) else None,
             regions=regions,
         )
-        return Augmented(warped, drawn, behind.name if behind is not None else "")
+        views = tuple(zip((other.name for other in others), warps, strict=True))
+        return Augmented(warped, drawn, behind.name if behind is not None else "", views)
 
     def _fill(
         self, other: Sample, placed: WarpMap, image: Bytes, labels: Bytes | None, regions: Regions

@@ -91,6 +91,7 @@ class OutputFolder:
                 "vignette": drawn.vignette,
                 "blur_px": drawn.blur_px,
                 "background": made.background,
+                "views": [{"source": name, **described_warp(warp)} for name, warp in made.views],
             },
             "objects": objects,
         }

@@ -230,6 +230,7 @@ def test_further_views_lie_beside_the_first_one():
     made = DistortionAugmentation(config).augment(samples[0], np.random.default_rng(0), samples[1:])
     labels, regions = made.sample.labels, made.sample.regions
     middle = labels[99]
+    assert [name for name, _ in made.views] == ["s1", "s2"]
     # By the angle: the first up to 45 degrees and more, the others beyond, one on each side.
     assert (middle[60:140] == 1).all()
     assert {int(middle[12]), int(middle[187])} == {2, 3}
