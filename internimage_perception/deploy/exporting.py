@@ -12,9 +12,11 @@ from onnx import external_data_helper
 from internimage_perception import __version__
 from internimage_perception.deploy.agreement import (
     LOGITS,
+    Answers,
     ExportedFile,
     Figures,
     Frames,
+    Peak,
     compare,
     rounded_answers,
     torch_answers,
@@ -95,13 +97,19 @@ def export_bundle(
         raise ConfigError(message)
     graph = load_graph(bundle)
     half = half_graph(graph) if spec.precision == FP16 else None
+    kinds = {NOISE: _noise(spec)}
+    kinds |= {kind: list(_batches(given, spec.batch[1])) for kind, given in frames.checked.items() if given}
+    # Before the work of exporting: a network that leaves float16's range is refused for it.
+    rounded = {} if half is None else _rounded(half, kinds)
     folder = temporary_beside(out_dir)
     try:
         names = _write_graphs(_model(bundle, graph, half, spec, frames, folder), folder)
         if bundle.task == CLASSIFICATION:
             write_names(folder / CLASS_NAMES, [item.name for item in bundle.classes])
             names.append(CLASS_NAMES)
-        figures = _check(folder / PORTABLE, graph, half, spec, frames)
+        figures = _check(
+            ExportedFile(folder / PORTABLE, graph.outputs), graph, spec.precision, kinds, rounded
+        )
         made = replace(
             bundle,
             root=folder,
@@ -178,33 +186,43 @@ def _noise(spec: ExportSpec) -> list[Frames]:
     return [noise_frames(generator, shape) for shape in shapes]
 
 
+_Kinds = Mapping[str, Sequence[Frames]]
+_Rounded = Mapping[str, tuple[Answers, Peak]]
+
+
+def _rounded(half: Graph, kinds: _Kinds) -> _Rounded:
+    """Return what PyTorch answers in float16 to the first frames of each kind, and the largest value inside.
+
+    Raises BundleError when values leave float16's range.
+    """
+    found = {kind: rounded_answers(half, batches[0]) for kind, batches in kinds.items()}
+    for kind, (_, peak) in found.items():
+        if peak.value >= LARGEST:
+            message = (
+                f"no export was written: float16 ends at {LARGEST:.0f}, and {peak.layer} of this network "
+                f"goes beyond it on {kind} frames; export it with precision fp32"
+            )
+            raise BundleError(message)
+    return found
+
+
 def _check(
-    path: Path, graph: Graph, half: Graph | None, spec: ExportSpec, frames: ExportFrames
+    file: ExportedFile, graph: Graph, precision: str, kinds: _Kinds, rounded: _Rounded
 ) -> dict[str, dict[str, float]]:
     """Return the figures of all kinds of frames. Raises BundleError when the file is too far off."""
-    file = ExportedFile(path, graph.outputs)
-    kinds = {NOISE: _noise(spec)}
-    kinds |= {kind: list(_batches(given, spec.batch[1])) for kind, given in frames.checked.items() if given}
     found: dict[str, dict[str, float]] = {}
     for kind, batches in kinds.items():
         own = [torch_answers(graph, batch) for batch in batches]
-        others = [file.run(batch) for batch in batches]
-        figures = compare(graph, list(zip(own, others, strict=True)))
-        if kind != NOISE or spec.precision != INT8:  # scales are made for what cameras show
-            _refuse(figures, spec.precision, f"on {kind} frames")
+        figures = compare(graph, [(mine, file.run(batch)) for mine, batch in zip(own, batches, strict=True)])
+        if kind != NOISE or precision != INT8:  # scales are made for what cameras show
+            _refuse(figures, precision, f"on {kind} frames")
         _add(found, kind, figures)
-        if half is not None:
-            answers, peak = rounded_answers(half, batches[0])
-            if peak.value >= LARGEST:
-                message = (
-                    f"no export was written: float16 ends at {LARGEST:.0f}, and {peak.layer} of this network "
-                    f"goes beyond it on {kind} frames; export it with precision fp32"
-                )
-                raise BundleError(message)
+        if kind in rounded:
+            answers, peak = rounded[kind]
             figures = compare(graph, [(own[0], answers)])
-            _refuse(figures, spec.precision, f"on {kind} frames, every value rounded to float16")
+            _refuse(figures, precision, f"on {kind} frames, every value rounded to float16")
             _add(found, f"{kind}_rounded", figures)
-            found[LOGITS][f"{kind}_largest_value"] = peak.value
+            found[LOGITS][f"{kind}_largest_value"] = float(f"{peak.value:.6g}")
     return found
 
 

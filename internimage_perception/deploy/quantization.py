@@ -53,6 +53,7 @@ def quantize(
             model.graph.value_info.append(kind)
     before, after = folder / "float.onnx", folder / "quantized.onnx"
     onnx.save(model, before, save_as_external_data=large, location="float.data")
+    layers = _layers(model.graph)
     with _quiet_quantizer():
         quantize_static(
             before,
@@ -60,7 +61,7 @@ def quantize(
             _Reader(batches),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "MatMul", "Gemm"],
-            nodes_to_quantize=_layers(model.graph),
+            nodes_to_quantize=layers,
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
@@ -70,6 +71,7 @@ def quantize(
         )
     quantized: onnx.ModelProto = onnx.load(after)
     del quantized.graph.value_info[:]
+    _spare_others(quantized.graph, set(layers))
     return quantized
 
 
@@ -99,6 +101,21 @@ def _layers(graph: onnx.GraphProto) -> list[str]:
         and node.input[1] in constants
         and not averages & {node.input[0], node.output[0]}
     ]
+
+
+def _spare_others(graph: onnx.GraphProto, layers: set[str]) -> None:
+    """Let nodes that are not quantised read the values themselves.
+
+    The quantiser gives a value's only pair to all that read it, residual sums and the like too.
+    """
+    writers = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.name in layers or node.op_type in {"QuantizeLinear", "DequantizeLinear"}:
+            continue
+        for index, name in enumerate(node.input):
+            writer = writers.get(name)
+            if writer is not None and writer.op_type == "DequantizeLinear":
+                node.input[index] = writers[writer.input[0]].input[0]
 
 
 @contextmanager
