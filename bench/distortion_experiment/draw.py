@@ -82,8 +82,8 @@ class SetSpec:
 
 
 SETS: Mapping[str, SetSpec] = {
-    "source": SetSpec(2400, 310_000_000, "train", (512, 384), 1, "pinhole", ahead=True),
-    "source_around": SetSpec(3000, 310_000_000, "train", (512, 384), 4, "pinhole"),
+    "source": SetSpec(3000, 310_000_000, "train", (512, 384), 4, "pinhole"),
+    "source_ahead": SetSpec(2400, 310_000_000, "train", (512, 384), 1, "pinhole", ahead=True),
     "target": SetSpec(1500, 320_000_000, "train", (256, 192), 4, "target", labelled=False),
     "oracle": SetSpec(1500, 350_000_000, "train", (256, 192), 4, "target"),
     "test": SetSpec(360, 330_000_000, "test", (256, 192), 3, "test"),
@@ -275,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--sets",
         nargs="*",
         metavar="SET[=COUNT]",
-        default=[name for name in SETS if name not in {"source_around", "oracle"}],
+        default=[name for name in SETS if name not in {"source_ahead", "oracle"}],
         help="what to draw",
     )
     parser.add_argument("--workers", type=int, default=2, help="processes")
