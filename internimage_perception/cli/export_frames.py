@@ -7,10 +7,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from internimage_perception.bags.reader import open_bags
+from internimage_perception.bags.sampling import sample_frames
 from internimage_perception.data.datasets.files import PICTURES, list_files
-from internimage_perception.errors import BagError, ConfigError, ImageError
-from internimage_perception.inference.messages import frame_from_message
+from internimage_perception.errors import ConfigError, ImageError
 from internimage_perception.inference.photographs import read_photograph
 
 Image = npt.NDArray[np.uint8]
@@ -89,18 +88,7 @@ def _from_folder(source: Path, count: int, channel_order: str) -> Iterator[Image
 
 
 def _from_bag(source: Path, count: int, channel_order: str) -> Iterator[Image]:
-    with open_bags(source) as bag:
-        topics = [topic.name for topic in bag.image_topics() if topic.count]
-        if not topics:
-            raise BagError(f"{source} has no images to calibrate or check with")
-        wanted = set(_spread(bag.message_count(topics), count))
-        for index, item in enumerate(bag.messages(topics)):
-            if index not in wanted:
-                continue
-            try:
-                yield frame_from_message(item.message, item.topic, item.receive_ns).decode(channel_order)
-            except (BagError, ImageError):
-                continue
+    yield from (item.image for item in sample_frames([source], count, channel_order=channel_order))
 
 
 def _spread(total: int, count: int) -> list[int]:

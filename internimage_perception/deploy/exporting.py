@@ -25,7 +25,6 @@ from internimage_perception.deploy.export import sign
 from internimage_perception.deploy.folders import check_target, move_into_place, temporary_beside
 from internimage_perception.deploy.half import LARGEST, half_graph
 from internimage_perception.deploy.quantization import quantize
-from internimage_perception.deploy.selfcheck import noise_frames
 from internimage_perception.deploy.tracing import Graph, merge_batch_norms, trace
 from internimage_perception.errors import BundleError, ConfigError
 from internimage_perception.inference.backends.torch import load_graph
@@ -38,6 +37,7 @@ from internimage_perception.inference.bundle import (
     ExportSpec,
     sha256_of,
 )
+from internimage_perception.inference.check_frames import CHECK, StoredCheck, patterned_frames, store_check
 from internimage_perception.inference.class_names import write_names
 from internimage_perception.inference.export_spec import FP16, FP32, INT8
 
@@ -46,6 +46,9 @@ _TOGETHER = 1_000_000_000
 """Bytes of values up to which a graph holds them itself; one file holds 2 GB at most."""
 _SMALL = 1024
 """Bytes of a value that stays in the graph in any case: shapes and the like must be read with it."""
+
+_STORED = 2
+"""Frames that travel with an export."""
 
 NOISE = "noise"
 _LIMITS: Mapping[str, Mapping[tuple[str, str], float]] = {
@@ -110,6 +113,8 @@ def export_bundle(
         figures = _check(
             ExportedFile(folder / PORTABLE, graph.outputs), graph, spec.precision, kinds, rounded
         )
+        store_check(folder / CHECK, _stored(graph, kinds))
+        names.append(CHECK)
         made = replace(
             bundle,
             root=folder,
@@ -183,7 +188,7 @@ def _noise(spec: ExportSpec) -> list[Frames]:
         odd = (min(count[0] + 1, count[2]), min(height[0] + 5, height[2]), min(width[0] + 3, width[2]), 3)
         shapes.append(odd)
     generator = np.random.default_rng(0)
-    return [noise_frames(generator, shape) for shape in shapes]
+    return [patterned_frames(generator, shape) for shape in shapes]
 
 
 _Kinds = Mapping[str, Sequence[Frames]]
@@ -204,6 +209,16 @@ def _rounded(half: Graph, kinds: _Kinds) -> _Rounded:
             )
             raise BundleError(message)
     return found
+
+
+def _stored(graph: Graph, kinds: _Kinds) -> StoredCheck:
+    """Return real frames, or else noise, with PyTorch's answers, for computers that have neither."""
+    batches = list(kinds.values())[-1]
+    images = np.concatenate([item for item in batches if item.shape[1:] == batches[0].shape[1:]])[:_STORED]
+    answers = [torch_answers(graph, image[np.newaxis]) for image in images]
+    columns = ([item.class_ids for item in answers], [item.certainty for item in answers])
+    named = zip(graph.outputs, columns, strict=True)
+    return StoredCheck(images, {name: np.concatenate(values) for name, values in named})
 
 
 def _check(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import onnxruntime
 import torch
 
+from internimage_perception.inference.check_frames import patterned_frames
 from internimage_perception.models.deployed import DeployedClassification, DeployedSegmentation
 
 _Array = npt.NDArray[np.generic]
@@ -55,7 +56,7 @@ def check_export(
     tolerance = _TIE if isinstance(graph, DeployedClassification) else 0.0
     pairs: dict[str, list[tuple[_Floats, _Floats]]] = {name: [] for name in graph.outputs}
     for shape in ((1, height, width, 3), (2, height * 3 // 4 + 5, width * 5 // 4 + 3, 3)):
-        frames = noise_frames(generator, shape)
+        frames = patterned_frames(generator, shape)
         answers = session.run(list(graph.outputs), {session.get_inputs()[0].name: frames})
         with torch.inference_mode():
             compared = _compare(graph.eval(), frames, dict(zip(graph.outputs, answers, strict=True)))
@@ -98,16 +99,6 @@ def _ranks(
 
 def _flat(values: _Array) -> _Floats:
     return values.astype(np.float64).ravel()
-
-
-def noise_frames(generator: np.random.Generator, shape: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
-    """Return noise with structure at several scales, so that the network has something to decide."""
-    count, height, width, channels = shape
-    total = np.zeros(shape)
-    for cell in (64, 16, 4):
-        coarse = generator.uniform(0, 255, (count, height // cell + 1, width // cell + 1, channels))
-        total += coarse.repeat(cell, axis=1).repeat(cell, axis=2)[:, :height, :width]
-    return (total / 3).astype(np.uint8)
 
 
 def _agreement(name: str, parts: list[tuple[_Floats, _Floats]], tolerance: float) -> OutputAgreement:

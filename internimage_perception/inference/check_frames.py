@@ -3,6 +3,7 @@
 import io
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,12 @@ def stored_check(bundle: Bundle) -> StoredCheck | None:
     if frames.ndim != 4 or frames.dtype != np.uint8 or not fits:
         raise BundleError(f"{path} holds arrays that do not fit each other; export the model again")
     return StoredCheck(frames, arrays)
+
+
+def store_check(path: Path, check: StoredCheck) -> None:
+    """Write frames and answers to an export's folder; the same ones give the same bytes."""
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **{FRAMES: check.frames, **check.answers})
 
 
 def patterned_frames(generator: np.random.Generator, shape: tuple[int, int, int, int]) -> Image:

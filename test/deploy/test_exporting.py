@@ -26,8 +26,9 @@ from internimage_perception.deploy import ExportFrames, exporting
 from internimage_perception.errors import BackendError, BundleError, ConfigError
 from internimage_perception.inference.backends import create_backend
 from internimage_perception.inference.backends.onnxruntime import OnnxRuntimeBackend
-from internimage_perception.inference.backends.torch import TorchBackend
+from internimage_perception.inference.backends.torch import TorchBackend, load_graph
 from internimage_perception.inference.bundle import PLUGIN, PORTABLE, Bundle
+from internimage_perception.inference.check_frames import CHECK, stored_check
 from internimage_perception.resources import bundle_path
 
 # name: network, precision, batch, height, width
@@ -133,6 +134,19 @@ def test_two_graphs_of_the_same_nodes(exported):
     assert {node.domain for node in plugin.graph.node if node.op_type != "DCNv3"} == {""}
     assert sorted(exported.bundle.files)[-2:] == [PLUGIN, PORTABLE]
     assert not (exported.bundle.root / "weights.safetensors").exists()
+
+
+def test_frames_and_answers_travel_along(exported):
+    check = stored_check(exported.bundle)
+    assert check.frames.dtype == np.uint8 and len(check.frames) in {1, 2}
+    assert check.frames.std() > 10
+    graph = load_graph(exported.source)
+    assert list(check.answers) == list(graph.outputs)
+    for index, frame in enumerate(check.frames):
+        with torch.inference_mode():
+            answers = graph(torch.from_numpy(frame[None]))
+        for name, answer in zip(graph.outputs, answers, strict=True):
+            np.testing.assert_array_equal(check.answers[name][index], answer.numpy()[0])
 
 
 def test_fixed_sizes_leave_no_arithmetic_of_shapes(exported):
@@ -300,7 +314,7 @@ def test_large_weights_lie_beside_both_graphs(made, tmp_path, monkeypatch):
     together = export(small.source, tmp_path / "together", *arguments)
     monkeypatch.setattr(exporting, "_TOGETHER", 20_000)
     apart = export(small.source, tmp_path / "apart", *arguments)
-    assert set(apart.files) == {PORTABLE, PLUGIN, "weights.data"}
+    assert set(apart.files) == {PORTABLE, PLUGIN, "weights.data", CHECK}
     assert (apart.root / PLUGIN).stat().st_size < 0.5 * (together.root / PLUGIN).stat().st_size
     batch = np.stack(pictures(1, 75, 131, seed=5))
     answers = [OnnxRuntimeBackend(item).run(batch) for item in (together, apart)]
