@@ -32,6 +32,7 @@ ARMS = {
     "b": Arm("dacon2023", "dacon2023"),
     "c": Arm("ours", "augmented"),
     "d": Arm("ours + self-training", "self_training"),
+    "e": Arm("labelled fisheyes", "labelled_target"),
 }
 
 

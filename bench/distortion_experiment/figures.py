@@ -21,8 +21,8 @@ Bytes = npt.NDArray[np.uint8]
 Runs = Mapping[str, Mapping[str, Any]]
 
 _WIDTH = 860
-_PAIR_COLOURS = ("#3366cc", "#ff9900", "#109618")
-_ROW, _BAR = 40, 10
+_PAIR_COLOURS = ("#3366cc", "#ff9900", "#109618", "#999999")
+_ROW, _BAR = 52, 10
 _HEADING = 22
 
 

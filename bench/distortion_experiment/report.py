@@ -24,7 +24,7 @@ RESULTS = ROOT / "bench/results/distortion_experiment.json"
 DOCUMENT = ROOT / "docs/distortion_experiment.md"
 FIGURES = ROOT / "docs/figures"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
-PAIRS = (("c", "a", 10.0), ("c", "b", 3.0), ("d", "c", None))
+PAIRS = (("c", "a", 10.0), ("c", "b", 3.0), ("d", "c", None), ("e", "a", None))
 """Arms that are compared, and the points by which the first was meant to be better."""
 
 Scores = Mapping[str, Any]
