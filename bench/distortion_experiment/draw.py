@@ -275,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--sets",
         nargs="*",
         metavar="SET[=COUNT]",
-        default=[name for name in SETS if name not in {"source_ahead"}],
+        default=[name for name in SETS if name != "source_ahead"],
         help="what to draw",
     )
     parser.add_argument("--workers", type=int, default=2, help="processes")
