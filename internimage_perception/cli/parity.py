@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         )
     ]  # fmt: skip
     comparison = compare(bundles, options.backends, frames, threads=options.threads or None)
-    print(f"{len(frames)} frames; the first line is what the others are compared with")
+    print(f"frames: {len(frames)}; the first line is what the others are compared with")
     print(table(comparison))
     if options.out is not None:
         write_text(options.out, json.dumps(as_document(comparison), indent=2) + "\n")

@@ -23,7 +23,7 @@ def test_what_runs_here_agrees(bag, tmp_path, capsys):
     words = ["parity", "nano", str(bag), "--frames", "3", "--least", "0.99", "--out", str(out)]
     assert main(words) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "3 frames; the first line is what the others are compared with"
+    assert said[0] == "frames: 3; the first line is what the others are compared with"
     assert [line.split()[0] for line in said[2:4]] == ["torch-cpu", "onnxruntime-cpu"]
     document = json.loads(out.read_text())
     rows = {row["label"]: row for row in document["backends"]}
