@@ -24,7 +24,7 @@ class SampledFrame:
 def sample_frames(
     bags: Sequence[Path], count: int, *, topics: Sequence[str] = (), channel_order: str = "rgb"
 ) -> list[SampledFrame]:
-    """Return up to `count` frames at even distances over the images of a recording, in receive order.
+    """Return up to `count` frames at even distances, from a recording's first to its last, in receive order.
 
     Frames that cannot be decoded are passed over, and the next one is taken.
 
@@ -44,8 +44,7 @@ def sample_frames(
             raise BagError(
                 f"{', '.join(map(str, bags))} holds no images; see `internimage-perception inspect`"
             )
-        # A little before each even place, so that a frame that is passed over has others behind it.
-        wanted = [int(place) for place in np.linspace(0, total, min(count, total), endpoint=False)]
+        wanted = [round(place) for place in np.linspace(0, total - 1, min(count, total))]
         found: list[SampledFrame] = []
         reasons: list[str] = []
         for number, message in enumerate(reader.messages(names)):
