@@ -122,7 +122,7 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     result: dict[str, object] = {"threads": THREADS}
     for name, batch, side in (
-        ("internimage_t", 4, 224), ("internimage_t", 1, 512), ("upernet_internimage_t", 1, 512),
+        ("internimage_t", 4, 224), ("internimage_t", 1, 512), ("upernet_internimage_t", 2, 384),
     ):  # fmt: skip
         result[f"{name}, {batch}x{side}x{side}"] = compare(name, batch, side, options.repeats)
     save("training_step", result)

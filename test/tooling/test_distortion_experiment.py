@@ -58,6 +58,9 @@ def test_arms_differ_in_what_is_done_to_labelled_pictures_alone(experiment: Simp
     pipelines = {arm: content["data"]["sources"][0].pop("pipeline") for arm, content in arms.items()}
     assert pipelines["c"] == pipelines["d"]
     assert pipelines["a"] == pipelines["b"][1:]
+    datasets = {arm: content["data"]["sources"][0].pop("dataset") for arm, content in arms.items()}
+    assert {arm for arm, dataset in datasets.items() if dataset != datasets["a"]} == {"e"}
+    assert pipelines["e"] == []
     for content in arms.values():
         content.pop("self_training")
         assert content == arms["a"]
