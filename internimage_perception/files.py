@@ -50,8 +50,8 @@ def write_bytes(final: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def lock_folder(handle: int) -> bool:
-    """Lock an open folder for this process alone; return whether no other process has it.
+def try_lock(handle: int) -> bool:
+    """Lock an open file or folder for this process alone; return whether no other process has it.
 
     The system releases the lock when the handle is closed or the process ends, however it ends.
     """

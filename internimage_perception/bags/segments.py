@@ -16,7 +16,7 @@ from typing import TypedDict, cast
 import yaml
 
 from internimage_perception.errors import BagError
-from internimage_perception.files import lock_folder, write_text
+from internimage_perception.files import try_lock, write_text
 
 _NOTES = "internimage_perception.notes"
 _PART = ".part"
@@ -167,7 +167,7 @@ class SegmentFolder:
         os.close(self._handle)
 
     def _lock(self) -> None:
-        if not lock_folder(self._handle):
+        if not try_lock(self._handle):
             message = f"another process is writing to {self.path}: wait for it, or choose another folder"
             raise BagError(message)
 

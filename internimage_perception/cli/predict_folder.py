@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from internimage_perception.data.datasets.pictures import read_ids
 from internimage_perception.errors import DatasetError, ImageError, PerceptionError
-from internimage_perception.files import lock_folder, write_bytes, write_text
+from internimage_perception.files import try_lock, write_bytes, write_text
 from internimage_perception.inference.bundle import ClassSpec
 from internimage_perception.inference.results import INVALID_ID
 
@@ -119,7 +119,7 @@ class PredictionFolder:
         write_bytes(self.root / LIST, text.getvalue().encode("utf-8", "surrogateescape"))
 
     def _lock(self) -> None:
-        if not lock_folder(self._handle):
+        if not try_lock(self._handle):
             raise PerceptionError(
                 f"another process is writing to {self.root}: wait for it, or choose another folder"
             )

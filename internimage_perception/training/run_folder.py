@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from internimage_perception.data.datasets.label_map_file import read_yaml
 from internimage_perception.errors import ConfigError
-from internimage_perception.files import lock_folder, write_text
+from internimage_perception.files import try_lock, write_text
 from internimage_perception.training.config import TrainingConfig
 
 _FREE = (
@@ -75,7 +75,7 @@ class RunFolder:
             raise ConfigError(
                 f"cannot write to {self.path}: {error.strerror}; give a folder for the run"
             ) from error
-        if not lock_folder(handle):
+        if not try_lock(handle):
             os.close(handle)
             raise ConfigError(
                 f"another process trains in {self.path}: wait for it, end it, or choose another folder"

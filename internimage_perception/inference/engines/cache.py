@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from internimage_perception.errors import BackendError
-from internimage_perception.files import write_bytes, write_text
+from internimage_perception.files import try_lock, write_bytes, write_text
 from internimage_perception.inference.engines.key import EngineKey
 
 CACHE_ENVIRONMENT = "INTERNIMAGE_PERCEPTION_CACHE"
@@ -126,9 +126,7 @@ class EngineCache:
             raise BackendError(message) from error
         # The file stays: removed, a third process could lock a new one while a second waits for the old.
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not try_lock(file.fileno()):
                 _log.info("another process builds the engine of %s; waiting for it", model)
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
