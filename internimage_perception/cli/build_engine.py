@@ -1,10 +1,10 @@
 """`internimage-perception build-engine`: TensorRT engines ahead of time, so that no start waits for them."""
 
 import argparse
-import re
 import sys
 from pathlib import Path
 
+from internimage_perception.cli.frame_ranges import RANGE, read_range
 from internimage_perception.errors import BackendError, BundleError, ConfigError
 from internimage_perception.inference.bundle import Bundle
 from internimage_perception.inference.engines.cache import CACHE_ENVIRONMENT, ENGINES, EngineCache
@@ -23,11 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "bundles", nargs="+", metavar="BUNDLE_OR_EXPORT", help="folders, or names of shipped bundles"
     )
-    spans = "N|LEAST:USUAL:MOST"
     default = "(default: what it was exported for, else common cameras)"
-    parser.add_argument("--batch", metavar=spans, help=f"frames of one call {default}")
-    parser.add_argument("--height", metavar=spans, help="rows of a frame, likewise")
-    parser.add_argument("--width", metavar=spans, help="columns of a frame, likewise")
+    parser.add_argument("--batch", metavar=RANGE, help=f"frames of one call {default}")
+    parser.add_argument("--height", metavar=RANGE, help="rows of a frame, likewise")
+    parser.add_argument("--width", metavar=RANGE, help="columns of a frame, likewise")
     parser.add_argument("--device", type=int, default=0, metavar="K", help="number of the GPU")
     parser.add_argument(
         "--workspace", type=int, metavar="MIB",
@@ -44,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build what is missing; prints one paragraph per bundle."""
-    batch = _range("--batch", options.batch, LARGEST_BATCH)
-    height = _range("--height", options.height, LARGEST_SIDE)
-    width = _range("--width", options.width, LARGEST_SIDE)
+    batch = _range(options, "batch", LARGEST_BATCH)
+    height = _range(options, "height", LARGEST_SIDE)
+    width = _range(options, "width", LARGEST_SIDE)
     workspace = options.workspace
     if workspace is not None and not 1 <= workspace <= _MOST_WORKSPACE:
         raise ConfigError(f"--workspace is {workspace}; it must be 1 to {_MOST_WORKSPACE} MiB")
@@ -89,14 +88,6 @@ def _describe(bundle: Bundle, prepared: PreparedEngine) -> str:
     )
 
 
-def _range(option: str, text: str | None, largest: int) -> Range | None:
-    """Read "4" or "1:4:8"; None stays None."""
-    if text is None:
-        return None
-    if not re.fullmatch(r"\d{1,6}(:\d{1,6}:\d{1,6})?", text):
-        raise ConfigError(f"{option} is {text!r}; it must be N or LEAST:USUAL:MOST")
-    numbers = [int(part) for part in text.split(":")]
-    least, usual, most = numbers if len(numbers) == 3 else numbers * 3
-    if not 1 <= least <= usual <= most <= largest:
-        raise ConfigError(f"{option} is {text!r}; it must be from 1 to {largest}, none falling")
-    return least, usual, most
+def _range(options: argparse.Namespace, name: str, largest: int) -> Range | None:
+    text = getattr(options, name)
+    return None if text is None else read_range(f"--{name}", text, largest)

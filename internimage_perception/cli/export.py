@@ -1,13 +1,13 @@
 """`internimage-perception export`: a bundle's graphs for one precision and size of frames, for vehicles."""
 
 import argparse
-import re
 import sys
 from pathlib import Path
 
 from internimage_perception.cli.bundle_options import check_replaceable, missing_extra
 from internimage_perception.cli.export_frames import Image, held_out, hold_out, read_frames, street_frames
 from internimage_perception.cli.export_report import export_lines
+from internimage_perception.cli.frame_ranges import RANGE, read_range
 from internimage_perception.errors import ConfigError
 from internimage_perception.inference.bundle import Bundle, ExportSpec
 from internimage_perception.inference.export_spec import (
@@ -23,7 +23,6 @@ _FRAMES = 32
 _MOST = 3
 """With --dynamic, the largest side is this many times the usual one: 1920x1440 for 640x480."""
 _CAMERAS = 8
-_RANGE = "N|LEAST:USUAL:MOST"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,12 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", default=FP32, choices=PRECISIONS, help="what the network computes in (default fp32)"
     )
     parser.add_argument(
-        "--height", metavar=_RANGE, help="rows of the camera's images (default: the network's input)"
+        "--height", metavar=RANGE, help="rows of the camera's images (default: the network's input)"
     )
     parser.add_argument(
-        "--width", metavar=_RANGE, help="columns of the camera's images (default: the network's input)"
+        "--width", metavar=RANGE, help="columns of the camera's images (default: the network's input)"
     )
-    parser.add_argument("--batch", metavar=_RANGE, help="images of one call (default 1)")
+    parser.add_argument("--batch", metavar=RANGE, help="images of one call (default 1)")
     parser.add_argument(
         "--dynamic", action="store_true",
         help="take images of many sizes: from half to three times the usual side, and one to eight of them, "
@@ -105,15 +104,9 @@ def _spec(options: argparse.Namespace, bundle: Bundle) -> ExportSpec:
 
 def _range(name: str, text: str | None, default: int, largest: int, *, dynamic: bool) -> Range:
     """Return (least, usual, most). Raises ConfigError for a text that says none."""
-    text = str(default) if text is None else text
-    if not re.fullmatch(r"\d+(:\d+:\d+)?", text):
-        raise ConfigError(f"--{name} is {text!r}; write a number, or LEAST:USUAL:MOST")
-    numbers = [int(part) for part in text.split(":")]
-    if len(numbers) == 1 and dynamic:
-        (usual,) = numbers
-        ends = (1, max(usual, _CAMERAS)) if name == "batch" else (max(1, usual // 2), _MOST * usual)
-        numbers = [ends[0], usual, min(ends[1], largest)]
-    least, usual, most = numbers * 3 if len(numbers) == 1 else numbers
-    if not 1 <= least <= usual <= most <= largest:
-        raise ConfigError(f"--{name} is {text}; numbers from 1 to {largest} are needed, none falling")
-    return least, usual, most
+    found = (default,) * 3 if text is None else read_range(f"--{name}", text, largest)
+    if dynamic and ":" not in (text or ""):
+        usual = found[1]
+        least, most = (1, max(usual, _CAMERAS)) if name == "batch" else (max(1, usual // 2), _MOST * usual)
+        return least, usual, min(most, largest)
+    return found
