@@ -1,7 +1,6 @@
 """Making a model bundle: weights, portable graph and manifest in one folder."""
 
 import dataclasses
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 
 from internimage_perception import __version__
 from internimage_perception.deploy.export import export_portable
-from internimage_perception.deploy.folders import check_target, move_into_place, temporary_beside
+from internimage_perception.deploy.folders import check_target, model_folder
 from internimage_perception.errors import BundleError, ConfigError
 from internimage_perception.inference.bundle import (
     CLASS_NAMES,
@@ -93,8 +92,7 @@ def create_bundle(  # noqa: PLR0913 - what a bundle is made of
         channel_order=input_spec.channel_order,
     )
     task, names = SEGMENTATION, [WEIGHTS, PORTABLE]
-    folder = temporary_beside(out_dir)
-    try:
+    with model_folder(out_dir) as folder:
         if isinstance(model, Classifier):
             task, names = CLASSIFICATION, [*names, CLASS_NAMES]
             write_names(folder / CLASS_NAMES, [item.name for item in classes])
@@ -113,10 +111,6 @@ def create_bundle(  # noqa: PLR0913 - what a bundle is made of
             files={file: sha256_of(folder / file) for file in names},
         )
         bundle.write_manifest()
-        Bundle.load(folder)  # what the reading side refuses must not take the final name
-        move_into_place(folder, out_dir)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return Bundle.load(out_dir)
 
 

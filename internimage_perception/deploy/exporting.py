@@ -22,7 +22,7 @@ from internimage_perception.deploy.agreement import (
     torch_answers,
 )
 from internimage_perception.deploy.export import sign
-from internimage_perception.deploy.folders import check_target, move_into_place, temporary_beside
+from internimage_perception.deploy.folders import check_target, model_folder
 from internimage_perception.deploy.half import LARGEST, half_graph
 from internimage_perception.deploy.quantization import quantize
 from internimage_perception.deploy.tracing import Graph, merge_batch_norms, trace
@@ -104,8 +104,7 @@ def export_bundle(
     kinds |= {kind: list(_batches(given, spec.batch[1])) for kind, given in frames.checked.items() if given}
     # Before the work of exporting: a network that leaves float16's range is refused for it.
     rounded = {} if half is None else _rounded(half, kinds)
-    folder = temporary_beside(out_dir)
-    try:
+    with model_folder(out_dir) as folder:
         names = _write_graphs(_model(bundle, graph, half, spec, frames, folder), folder)
         if bundle.task == CLASSIFICATION:
             write_names(folder / CLASS_NAMES, [item.name for item in bundle.classes])
@@ -123,10 +122,6 @@ def export_bundle(
             files={name: sha256_of(folder / name) for name in names},
         )
         made.write_manifest()
-        Bundle.load(folder)  # what the reading side refuses must not take the final name
-        move_into_place(folder, out_dir)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return Bundle.load(out_dir)
 
 

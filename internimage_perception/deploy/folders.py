@@ -3,10 +3,12 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from internimage_perception.errors import BundleError, PerceptionError
-from internimage_perception.inference.bundle import MANIFEST
+from internimage_perception.inference.bundle import MANIFEST, Bundle
 
 
 def check_target(out_dir: Path, *, overwrite: bool) -> None:
@@ -21,7 +23,26 @@ def check_target(out_dir: Path, *, overwrite: bool) -> None:
         raise BundleError(message)
 
 
-def temporary_beside(out_dir: Path) -> Path:
+@contextmanager
+def model_folder(out_dir: Path) -> Iterator[Path]:
+    """Yield a folder to write a model to, which takes the name `out_dir` when it is whole.
+
+    What the reading side refuses does not take the name, nor what is left when the block raises.
+
+    Raises:
+        PerceptionError: no folder can be made there.
+        BundleError: what was written is no bundle.
+    """
+    folder = _temporary_beside(out_dir)
+    try:
+        yield folder
+        Bundle.load(folder)
+        _move_into_place(folder, out_dir)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _temporary_beside(out_dir: Path) -> Path:
     """Return a new folder beside `out_dir`. Raises PerceptionError when none can be made there."""
     try:
         out_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +57,7 @@ def temporary_beside(out_dir: Path) -> Path:
     return folder
 
 
-def move_into_place(folder: Path, out_dir: Path) -> None:
+def _move_into_place(folder: Path, out_dir: Path) -> None:
     """Give `folder` the name `out_dir`, in the place of what is there."""
     if not out_dir.exists():
         folder.rename(out_dir)
