@@ -1,7 +1,7 @@
 """`DistortionAugmentation`: a labelled picture as another lens would take it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -17,6 +17,9 @@ from internimage_perception.data.distortion.warp_map import WarpMap, warp_map
 from internimage_perception.data.distortion.warps import CameraWarp
 from internimage_perception.data.sample import Bytes, Regions, Sample
 from internimage_perception.errors import ConfigError
+
+DrawSample = Callable[[np.random.Generator], Sample]
+"""Draws a sample of a dataset."""
 
 
 @dataclass(frozen=True)
@@ -66,23 +69,21 @@ class DistortionAugmentation:
         """
         return self.augment(sample, rng).sample
 
-    def augment(self, sample: Sample, rng: np.random.Generator, others: Sequence[Sample] = ()) -> Augmented:
+    def augment(
+        self, sample: Sample, rng: np.random.Generator, another: DrawSample | None = None
+    ) -> Augmented:
         """Return the sample as `__call__` does, with what was drawn.
 
         Args:
             sample: the sample.
             rng: random numbers.
-            others: further samples beside it, see `DistortionConfig.views`; labelled if it is, and without
-                objects, as it must be then.
+            another: draws one of the samples that may be beside it, see `DistortionConfig.views`; labelled if
+                it is, and without objects, as it must be then.
 
         Raises:
-            ConfigError: as `__call__`, or `others` do not go with the sample.
+            ConfigError: as `__call__`, or other samples are missing or do not go with this one.
         """
-        if others and any(
-            item.objects is not None or (item.labels is None) != (sample.labels is None)
-            for item in (sample, *others)
-        ):
-            raise ConfigError(f"{sample.name}: further views need labels for all or none, and no objects")
+        others = self._others(sample, rng, another)
         drawn = draw(self.config, sample, rng)
         number = (
             self.backgrounds.choose(sample.name, self.config.backgrounds, rng) if self.backgrounds else None
@@ -96,11 +97,10 @@ class DistortionAugmentation:
         labels = self._labels(sample.labels, placed, regions)
         shown = placed.inside
         warps = draw_views(self.config, drawn, others, rng) if others else []
+        for other, warp in zip(others, warps, strict=True):
+            regions = self._fill(other, warp_map(warp), image, labels, regions)
         if others:
-            shown = shown.copy()
-            for other, warp in zip(others, warps, strict=True):
-                regions = self._fill(other, warp_map(warp), image, labels, regions)
-            shown |= ~(regions.no_source | regions.outside_lens | regions.ego_body)
+            shown = shown | ~regions.anywhere
         if drawn.vignette or drawn.blur_px:
             image = with_optics(
                 image, placed.eccentricity, shown, vignette=drawn.vignette, blur_px=drawn.blur_px
@@ -122,6 +122,19 @@ class DistortionAugmentation:
         )
         views = tuple(zip((other.name for other in others), warps, strict=True))
         return Augmented(warped, drawn, behind.name if behind is not None else "", views)
+
+    def _others(self, sample: Sample, rng: np.random.Generator, another: DrawSample | None) -> list[Sample]:
+        if not self.config.views:
+            return []
+        if another is None:
+            raise ConfigError("views need other samples of a dataset")
+        others = [another(rng) for _ in range(self.config.views)]
+        if any(
+            item.objects is not None or (item.labels is None) != (sample.labels is None)
+            for item in (sample, *others)
+        ):
+            raise ConfigError(f"{sample.name}: further views need labels for all or none, and no objects")
+        return others
 
     def _fill(
         self, other: Sample, placed: WarpMap, image: Bytes, labels: Bytes | None, regions: Regions

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from internimage_perception.data.distortion.still_structure import blurred
 from internimage_perception.data.sample import Bools
 
 Singles = npt.NDArray[np.float32]
@@ -47,10 +48,6 @@ def distinct_frames(grey: Singles, outside: Bools) -> list[int]:
 
 def _structure(frame: Singles) -> Singles:
     light = np.log(frame + np.float32(_DARK))
-    fine = _blurred(light, _FINE) - _blurred(light, _COARSE)
-    contrast = np.sqrt(_blurred(np.square(fine), _AROUND))
+    fine = blurred(light, _FINE) - blurred(light, _COARSE)
+    contrast = np.sqrt(blurred(np.square(fine), _AROUND))
     return np.asarray(fine / (contrast + np.float32(_FAINT)), np.float32)
-
-
-def _blurred(image: Singles, sigma: float) -> Singles:
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)

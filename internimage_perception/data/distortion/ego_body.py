@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from internimage_perception.data.distortion.polar_outline import PolarGrid, Radii, best_outline
-from internimage_perception.data.distortion.still_structure import StillStructure, still_structure
+from internimage_perception.data.distortion.still_structure import StillStructure, blurred, still_structure
 from internimage_perception.data.sample import Bools, Bytes
 
 Singles = npt.NDArray[np.float32]
@@ -138,7 +138,7 @@ def _stillness(structure: StillStructure, grid: PolarGrid) -> Singles | None:
 
 
 def _evidence(structure: StillStructure, grid: PolarGrid, still: Singles) -> _Evidence:
-    contrast = np.asarray(cv2.GaussianBlur(structure.contrast, (0, 0), 0.7), np.float32)
+    contrast = blurred(structure.contrast, 0.7)
     disc = np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_THIN, _THIN)), np.uint8)
     strongest = np.maximum(np.asarray(cv2.dilate(contrast, disc), np.float32), np.float32(1e-6))
     cosine, sine = grid.sampled(structure.cosine), grid.sampled(structure.sine)

@@ -137,15 +137,15 @@ class _Worker:
             return task, str(error)
         _check_labels(self._spec.config, self._dataset.classes, sample)
         try:
-            rng = self._stream(task)
-            views = range(self._spec.config.views)
-            others = [self._dataset[int(rng.integers(len(self._dataset)))] for _ in views]
-            made = self._augmentation.augment(sample, rng, others)
+            made = self._augmentation.augment(sample, self._stream(task), self._another)
         except (DatasetError, ConfigError) as error:
             return task, str(error)
         made = replace(made, sample=replace(made.sample, name=task.name))
         self._folder.write(made, {"source": task.origin, "copy": task.copy, "seed": self._spec.seed})
         return task, ""
+
+    def _another(self, rng: np.random.Generator) -> Sample:
+        return self._dataset[int(rng.integers(len(self._dataset)))]
 
     def _stream(self, task: _Task) -> np.random.Generator:
         digest = hashlib.sha256(task.origin.encode()).digest()

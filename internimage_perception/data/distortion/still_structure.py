@@ -99,7 +99,7 @@ def _change(slopes: Singles, detail: Singles, coherence: Singles, inside: Bools)
     )
     near = cv2.dilate(coherence, np.ones((5, 5), np.uint8))
     begin, end = _STAYS
-    weight = np.clip((_blurred(np.asarray(near, np.float32), 1.0) - begin) / (end - begin), 0.0, 1.0)
+    weight = np.clip((blurred(np.asarray(near, np.float32), 1.0) - begin) / (end - begin), 0.0, 1.0)
     variance = (uu + vv) / 2.0 - weight * np.hypot((uu - vv) / 2.0, uv)
     noise = _within(np.mean(np.square(detail), axis=0), inside, _POOL)
     usual = _within(_median(np.square(across) + np.square(down)), inside, _POOL) / _MEDIAN_OF_PAIRS
@@ -115,17 +115,18 @@ def _log_deviation(variance: Singles, noise: Singles) -> Singles:
 def _within(image: Singles, inside: Bools, sigma: float) -> Singles:
     """Return a blurred image whose pixels outside have no weight."""
     mask = inside.astype(np.float32)
-    weight = np.maximum(_blurred(mask, sigma), np.float32(1e-3))
+    weight = np.maximum(blurred(mask, sigma), np.float32(1e-3))
     if image.ndim == 3:
         mask, weight = mask[..., np.newaxis], weight[..., np.newaxis]
-    return np.asarray(_blurred(image * mask, sigma) / weight, np.float32)
+    return np.asarray(blurred(image * mask, sigma) / weight, np.float32)
 
 
 def _median(frames: Singles) -> Singles:
     return np.asarray(np.median(frames, axis=0), np.float32)
 
 
-def _blurred(image: Singles, sigma: float) -> Singles:
+def blurred(image: Singles, sigma: float) -> Singles:
+    """Return an image after a Gaussian blur, `sigma` in pixels."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from internimage_perception.data.distortion import BackgroundBank, DistortionAugmentation, config_from_dict
+from internimage_perception.data.distortion.augmentation import DrawSample
 from internimage_perception.data.distortion.background_files import load_backgrounds
 from internimage_perception.data.distortion.objects import warped_objects
 from internimage_perception.data.distortion.warp_map import warp_map
@@ -21,8 +22,6 @@ from internimage_perception.training.pipeline.moved import AffineWarp
 from internimage_perception.training.pipeline.placement import Placement
 
 Rng = np.random.Generator
-Others = Callable[[Rng], Sample]
-"""Draws another sample of the dataset, without objects."""
 
 _LABELS = ("outside_label", "ego_label", "no_source_label")
 
@@ -47,7 +46,7 @@ class Distort:
     backgrounds: Path | None = None
     probability: float = 1.0
     _augmentation: DistortionAugmentation = field(init=False, repr=False, compare=False)
-    _others: Others | None = field(default=None, init=False, repr=False, compare=False)
+    _another: DrawSample | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_number("probability", self.probability, 0.0, 1.0)
@@ -59,18 +58,12 @@ class Distort:
         """Return the sample through a drawn lens. Raises ConfigError for a sample that no lens fits."""
         if rng.random() >= self.probability:
             return sample
-        views = self._augmentation.config.views
-        if not views:
-            return self._augmentation(sample, rng)
-        if self._others is None:
-            raise ConfigError("views need other samples of a dataset")
-        others = [self._others(rng) for _ in range(views)]
-        return self._augmentation.augment(sample, rng, others).sample
+        return self._augmentation.augment(sample, rng, self._another).sample
 
-    def bound(self, others: Others) -> "Distort":
+    def bound(self, another: DrawSample) -> "Distort":
         """Return the operation with a dataset's other samples at hand, for `views`."""
         own = copy.copy(self)
-        object.__setattr__(own, "_others", others)
+        object.__setattr__(own, "_another", another)
         return own
 
     @property

@@ -8,11 +8,12 @@ from typing import Protocol
 import numpy as np
 
 from internimage_perception.data.datasets.options import make
+from internimage_perception.data.distortion.augmentation import DrawSample
 from internimage_perception.data.sample import Sample
 from internimage_perception.errors import ConfigError
 from internimage_perception.training.pipeline.colours import Colour, Photometric
 from internimage_perception.training.pipeline.crop import Crop
-from internimage_perception.training.pipeline.lenses import Composite, Distort, Others, Relabel
+from internimage_perception.training.pipeline.lenses import Composite, Distort, Relabel
 from internimage_perception.training.pipeline.placement import Placement, PlaceOperation
 from internimage_perception.training.pipeline.resize import Resize
 from internimage_perception.training.pipeline.turns import Flip, Rotate
@@ -88,11 +89,11 @@ class Pipeline:
                 raise ConfigError(f"{name}: {error}") from error
         return sample if placement is None else placement.sample()
 
-    def bound(self, others: Others) -> "Pipeline":
+    def bound(self, another: DrawSample) -> "Pipeline":
         """Return the pipeline with a dataset's other samples at hand, for operations that join several."""
         return Pipeline(
             [
-                (name, item.bound(others) if isinstance(item, Distort) else item)
+                (name, item.bound(another) if isinstance(item, Distort) else item)
                 for name, item in self.operations
             ]
         )

@@ -221,13 +221,19 @@ def plain(seed: int, value: int, camera=PINHOLE) -> Sample:
     )
 
 
+def in_turn(samples):
+    """Return what draws these samples, one after the other."""
+    left = iter(samples)
+    return lambda _: next(left)
+
+
 def test_further_views_lie_beside_the_first_one():
     # 100 degrees wide, three of them 90 degrees apart: a fisheye of 180 degrees is nearly filled.
     source = PinholeCamera(width=96, height=96, fx=40.0, fy=40.0, cx=47.5, cy=47.5)
     lens = KannalaBrandtCamera(width=200, height=200, fx=63.0, fy=63.0, cx=99.5, cy=99.5, theta_max=np.pi / 2)
     config = DistortionConfig(cameras=(lens,), size=(200, 200), views=2, view_step_deg=(90.0, 90.0), **PLAIN)
     samples = [plain(index, index + 1, source) for index in range(3)]
-    made = DistortionAugmentation(config).augment(samples[0], np.random.default_rng(0), samples[1:])
+    made = DistortionAugmentation(config).augment(samples[0], np.random.default_rng(0), in_turn(samples[1:]))
     labels, regions = made.sample.labels, made.sample.regions
     middle = labels[99]
     assert [name for name, _ in made.views] == ["s1", "s2"]
@@ -262,10 +268,10 @@ def test_no_further_views_change_no_byte():
 def test_views_that_do_not_go_together_are_refused():
     augmentation = DistortionAugmentation(DistortionConfig(views=1))
     with pytest.raises(ConfigError, match="labels for all or none, and no objects"):
-        augmentation.augment(picture(1), np.random.default_rng(0), [plain(2, 3)])
+        augmentation.augment(picture(1), np.random.default_rng(0), in_turn([plain(2, 3)]))
     with pytest.raises(ConfigError, match="labels for all or none"):
         augmentation.augment(
-            plain(1, 1), np.random.default_rng(0), [dataclasses.replace(plain(2, 3), labels=None)]
+            plain(1, 1), np.random.default_rng(0), in_turn([dataclasses.replace(plain(2, 3), labels=None)])
         )
     with pytest.raises(ConfigError, match="views are for lenses"):
         DistortionConfig(warp="division", views=2)
