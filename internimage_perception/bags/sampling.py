@@ -21,6 +21,11 @@ class SampledFrame:
     image: npt.NDArray[np.uint8]
 
 
+def spread(total: int, count: int) -> list[int]:
+    """Return up to `count` numbers below `total`, at even distances from 0 to the last one."""
+    return [round(place) for place in np.linspace(0, total - 1, min(count, total))]
+
+
 def sample_frames(
     bags: Sequence[Path], count: int, *, topics: Sequence[str] = (), channel_order: str = "rgb"
 ) -> list[SampledFrame]:
@@ -44,7 +49,7 @@ def sample_frames(
             raise BagError(
                 f"{', '.join(map(str, bags))} holds no images; see `internimage-perception inspect`"
             )
-        wanted = [round(place) for place in np.linspace(0, total - 1, min(count, total))]
+        wanted = spread(total, count)
         found: list[SampledFrame] = []
         reasons: list[str] = []
         for number, message in enumerate(reader.messages(names)):

@@ -5,9 +5,10 @@ import json
 from pathlib import Path
 
 from internimage_perception.bags.sampling import sample_frames
+from internimage_perception.cli.backend_options import add_agreement_argument, check_agreement
 from internimage_perception.cli.plugin_library import LibraryState, provide_library
 from internimage_perception.errors import BackendError, ConfigError
-from internimage_perception.evaluation.acceptance import Demand, Verdict, judge
+from internimage_perception.evaluation.acceptance import LEAST, Demand, Verdict, judge
 from internimage_perception.evaluation.computer import describe_computer
 from internimage_perception.files import write_text
 from internimage_perception.inference.backends import create_backend
@@ -30,10 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=8, metavar="N", help="how many of the bags' frames")
     parser.add_argument("--cameras", type=int, default=1, metavar="N", help="frames that come at once")
     parser.add_argument("--rate", type=float, metavar="HZ", help="how often; slower is not accepted")
-    parser.add_argument(
-        "--least", type=float, metavar="SHARE",
-        help="class ids that must agree; default: 0.999 in fp32, 0.99 in fp16, 0.95 in int8",
-    )  # fmt: skip
+    limits = ", ".join(f"{share} in {precision}" for precision, share in LEAST.items())
+    add_agreement_argument(parser, f"class ids that must agree; default: {limits}")
     parser.add_argument(
         "--plugin-sources", type=Path, metavar="DIR", help="folder dcnv3_plugin, to compile it"
     )
@@ -45,21 +44,20 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("--frames and --cameras must be 1 or more")
     if options.rate is not None and not 0.0 < options.rate <= 1000.0:
         raise ConfigError(f"--rate is {options.rate}; it must be above 0 and at most 1000 Hz")
-    if options.least is not None and not 0.0 <= options.least <= 1.0:
-        raise ConfigError(f"--least is {options.least}; it is a share from 0 to 1")
+    check_agreement(options)
     bundles = [Bundle.load(path) for path in options.bundles]
+    frames = {
+        order: [item.image for item in sample_frames(options.bags, options.frames, channel_order=order)]
+        for order in {bundle.input.channel_order for bundle in bundles}
+        if options.bags
+    }
     library = _library(options.plugin_sources)
     print(f"plugin library: {library.state} {library.path or ''} {library.reason}".rstrip())
     demand = Demand(options.cameras, options.rate, options.least)
     verdicts: list[Verdict] = []
     for bundle in bundles:
-        frames = [
-            item.image
-            for item in sample_frames(
-                options.bags, options.frames, channel_order=bundle.input.channel_order
-            )
-        ] if options.bags else []  # fmt: skip
-        verdicts.append(judge(bundle, demand, create_backend, frames))
+        own = frames.get(bundle.input.channel_order, [])
+        verdicts.append(judge(bundle, demand, create_backend, own))
         print(_said(verdicts[-1]), flush=True)
     accepted = all(not verdict.reasons for verdict in verdicts)
     document = {

@@ -15,6 +15,17 @@ def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_agreement_argument(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Declare --least."""
+    parser.add_argument("--least", type=float, metavar="SHARE", help=purpose)
+
+
+def check_agreement(options: argparse.Namespace) -> None:
+    """Raise ConfigError for a --least that is no share."""
+    if options.least is not None and not 0.0 <= options.least <= 1.0:
+        raise ConfigError(f"--least is {options.least}; it is a share from 0 to 1")
+
+
 def check_threads(options: argparse.Namespace) -> None:
     """Raise ConfigError for a number of threads that is refused to the nodes too."""
     if not 0 <= options.threads <= MOST_THREADS:

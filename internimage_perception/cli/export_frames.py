@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from internimage_perception.bags.sampling import sample_frames
+from internimage_perception.bags.sampling import sample_frames, spread
 from internimage_perception.data.datasets.files import PICTURES, list_files
 from internimage_perception.errors import ConfigError, ImageError
 from internimage_perception.inference.photographs import read_photograph
@@ -80,7 +80,7 @@ def _holds_pictures(source: Path) -> bool:
 
 def _from_folder(source: Path, count: int, channel_order: str) -> Iterator[Image]:
     paths = list(list_files(source, PICTURES, "pictures").values())
-    for index in _spread(len(paths), count):
+    for index in spread(len(paths), count):
         try:
             yield read_photograph(paths[index], channel_order)
         except ImageError:
@@ -89,10 +89,6 @@ def _from_folder(source: Path, count: int, channel_order: str) -> Iterator[Image
 
 def _from_bag(source: Path, count: int, channel_order: str) -> Iterator[Image]:
     yield from (item.image for item in sample_frames([source], count, channel_order=channel_order))
-
-
-def _spread(total: int, count: int) -> list[int]:
-    return sorted({round(place) for place in np.linspace(0, total - 1, min(total, count))})
 
 
 def _resized(image: Image, size: tuple[int, int]) -> Image:

@@ -9,6 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from internimage_perception.bags.sampling import sample_frames
+from internimage_perception.cli.backend_options import (
+    add_agreement_argument,
+    check_agreement,
+    check_threads,
+)
 from internimage_perception.errors import BackendError, ConfigError
 from internimage_perception.evaluation.parity import (
     Answers,
@@ -55,19 +60,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--topics", nargs="+", default=[], metavar="TOPIC", help="image topics; all by default"
     )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: the backend's choice")
-    parser.add_argument(
-        "--least", type=float, metavar="SHARE",
-        help="fail when a backend's share of same ids in a frame is below, such as 0.999",
-    )  # fmt: skip
+    add_agreement_argument(
+        parser, "fail when a backend's share of same ids in a frame is below, such as 0.999"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table as JSON, too")
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare; prints the table. Returns 1 when a backend falls below `--least`."""
-    if options.frames < 1 or options.threads < 0:
-        raise ConfigError("--frames must be 1 or more, --threads 0 or more")
-    if options.least is not None and not 0.0 <= options.least <= 1.0:
-        raise ConfigError(f"--least is {options.least}; it is a share from 0 to 1")
+    if options.frames < 1:
+        raise ConfigError("--frames must be 1 or more")
+    check_threads(options)
+    check_agreement(options)
     bundles = [Bundle.load(path) for path in (options.model, *options.also)]
     frames = [
         item.image

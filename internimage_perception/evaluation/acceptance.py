@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from internimage_perception.errors import BackendError, PerceptionError
-from internimage_perception.evaluation.parity import Agreement, Answers, agreement, ask
+from internimage_perception.evaluation.parity import Agreement, Answers, agreement, ask, median_and_p95, timed
 from internimage_perception.inference.backends import Backend
 from internimage_perception.inference.bundle import Bundle
 from internimage_perception.inference.check_frames import patterned_frames, stored_check
@@ -162,9 +162,4 @@ def _timed_sets(backend: Backend, images: Sequence[Image], cameras: int) -> tupl
     same = [image for image in images if image.shape == images[0].shape]
     batch = np.stack([same[index % len(same)] for index in range(cameras)])
     backend.run(batch)
-    times: list[float] = []
-    for _ in range(_CALLS):
-        begin = time.perf_counter()
-        backend.run(batch)
-        times.append((time.perf_counter() - begin) * 1e3)
-    return float(np.median(times)), float(np.percentile(times, 95))
+    return median_and_p95([timed(backend, batch)[1] for _ in range(_CALLS)])

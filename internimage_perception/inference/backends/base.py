@@ -40,6 +40,13 @@ class Backend(Protocol):
         ...
 
 
+def check_images(images: Images) -> None:
+    """Raise BackendError for anything but uint8 images (N, H, W, 3)."""
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not images.size:
+        message = f"images must be uint8 (N, H, W, 3), got {images.dtype} {images.shape}"
+        raise BackendError(message)
+
+
 def output_names(bundle: Bundle) -> tuple[str, str]:
     """Return the names of the graph's outputs. Raises BackendError for a task that no graph is known for."""
     if bundle.task not in _OUTPUTS:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from internimage_perception.errors import BackendError, PerceptionError
-from internimage_perception.inference.backends.base import Images, Outputs, output_names
+from internimage_perception.inference.backends.base import Images, Outputs, check_images, output_names
 from internimage_perception.inference.bundle import Bundle
 from internimage_perception.inference.engines.cache import EngineCache
 from internimage_perception.inference.engines.graph_choice import AS_FUNCTION
@@ -85,9 +85,7 @@ class TensorRTBackend:
 
     def run(self, images: Images) -> Outputs:
         """See `Backend.run`."""
-        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not images.size:
-            message = f"images must be uint8 (N, H, W, 3), got {images.dtype} {images.shape}"
-            raise BackendError(message)
+        check_images(images)
         self._profile.check_frame(images.shape[1], images.shape[2])
         parts: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in self._outputs}
         with self._lock:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from internimage_perception.errors import BackendError, PerceptionError
-from internimage_perception.inference.backends.base import Images, Outputs
+from internimage_perception.inference.backends.base import Images, Outputs, check_images
 from internimage_perception.inference.bundle import CLASSIFICATION, SEGMENTATION, WEIGHTS, Bundle
 
 try:
@@ -62,9 +62,7 @@ class TorchBackend:
 
     def run(self, images: Images) -> Outputs:
         """See `Backend.run`."""
-        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not images.size:
-            message = f"images must be uint8 (N, H, W, 3), got {images.dtype} {images.shape}"
-            raise BackendError(message)
+        check_images(images)
         # PyTorch takes no read-only or reversed arrays; others are not copied.
         frames = torch.from_numpy(np.require(images, requirements=["C", "W"]))
         try:
