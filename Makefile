@@ -3,6 +3,7 @@
 PYTHON ?= python3
 DEMO_ARGS ?=
 TEST_ARGS ?=
+COVERAGE ?= term
 
 BIN := .venv/bin
 # Finds ROS 2 and this package's messages where they are there; see tools/with_ros.py.
@@ -21,6 +22,7 @@ help: ## list the targets
 	@echo "  PYTHON=python3.12         interpreter that .venv is made with (3.10 or newer; now: $(PYTHON))"
 	@echo "  DEMO_ARGS=\"--small\"       passed to the demo"
 	@echo "  TEST_ARGS=\"test/nodes\"    passed to pytest"
+	@echo "  COVERAGE=html             report of the coverage, as pytest-cov's --cov-report; none where empty (now: $(COVERAGE))"
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
@@ -41,7 +43,7 @@ demo-real: environment ## replay the recordings and image sets of ../shared/data
 # A ROS domain per run keeps runs side by side apart.
 test: environment ## run all tests, with a summary of the coverage
 	@ROS_DOMAIN_ID=$${ROS_DOMAIN_ID:-$$(($$$$ % 100 + 1))} \
-	  $(WITH_ROS) $(BIN)/pytest --cov --cov-report=term $(TEST_ARGS)
+	  $(WITH_ROS) $(BIN)/pytest --cov --cov-report=$(COVERAGE) $(TEST_ARGS)
 
 lint: environment ## ruff, mypy, import contracts, size of files, paths of this machine
 	@status=0; \

@@ -8,13 +8,12 @@ Records each street with `scene`, scores it with `evaluate`, and adds up the pix
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from results import save
+from results import command, save
 
 from internimage_perception.evaluation.confusion import ConfusionMatrix
 from internimage_perception.inference.bundle import Bundle
@@ -22,14 +21,6 @@ from internimage_perception.inference.bundle import Bundle
 ROOT = Path(__file__).resolve().parents[1]
 RIGS = ("config/rigs/four_fisheye.yaml", "test/rigs/wide_lenses.yaml", "test/rigs/tall_vehicle.yaml")
 FIRST_SEED = 700
-
-
-def command(*words: object) -> None:
-    """Run the package's command; ends the program when it fails."""
-    start = [sys.executable, "-m", "internimage_perception.cli.main"]
-    done = subprocess.run([*start, *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, words))}: {done.stderr}")
 
 
 def score(rig: Path, model: str, seeds: range, frames: int, work: Path) -> ConfusionMatrix:

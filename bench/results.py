@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -67,6 +68,16 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
         "p99": round(float(p99), 2),
         "max": round(max(values), 2),
     }
+
+
+def command(*words: object) -> None:
+    """Run the package's command line; ends the program when it fails."""
+    start = [sys.executable, "-m", "internimage_perception.cli.main"]
+    done = subprocess.run(
+        [*start, *map(str, words)], cwd=RESULTS.parents[1], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, words))}: {done.stderr}")
 
 
 def machine() -> dict[str, object]:

@@ -123,7 +123,8 @@ def build_kernels() -> str | None:
     try:
         options = ["-DCMAKE_BUILD_TYPE=Release", "-DDCNV3_HOST_CUDA=ON"]
         run([program, "-S", ROOT / "dcnv3_plugin", "-B", NATIVE, *options], advice)
-        run([program, "--build", NATIVE, "--parallel"], advice)
+        # Without a number make starts every compiler at once, half a gigabyte each.
+        run([program, "--build", NATIVE, "--parallel", str(os.cpu_count() or 1)], advice)
     except StepError as error:
         return f"Native kernels are left out, DCNv3 runs in PyTorch, many times slower: {error}"
     return None

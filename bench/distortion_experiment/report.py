@@ -2,9 +2,9 @@
 
     bench/distortion_experiment/report.py [--work FOLDER]
 
-Reads `bench/results/distortion_experiment.json`; tables go between the markers in
-`docs/distortion_experiment.md`, plots to `docs/figures`. With the folder of the runs, predictions are drawn
-too.
+Reads `distortion_experiment.json` and `distortion_trials.json` of `bench/results`; tables go between the
+markers in `docs/distortion_experiment.md`, plots to `docs/figures`. With the folder of the runs, predictions
+are drawn too.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from arms import ARMS, HERE
 from figures import class_gains, predictions, ring_lines
 
@@ -21,9 +22,9 @@ from internimage_perception.files import write_bytes, write_text
 
 ROOT = HERE.parents[1]
 RESULTS = ROOT / "bench/results/distortion_experiment.json"
+TRIALS = ROOT / "bench/results/distortion_trials.json"
 DOCUMENT = ROOT / "docs/distortion_experiment.md"
 FIGURES = ROOT / "docs/figures"
-BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 PAIRS = (("c", "a", 10.0), ("c", "b", 3.0), ("d", "c", None), ("e", "a", None))
 """Arms that are compared, and the points by which the first was meant to be better."""
 
@@ -141,14 +142,28 @@ def class_table(arms: Mapping[str, Mapping[str, Scores]]) -> str:
     return "\n".join(lines)
 
 
-def inserted(document: str, text: str) -> str:
-    """Return a document with text between its markers. Raises ValueError where it has none."""
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def trials_text(content: Mapping[str, Any]) -> str:
+    """Return the table of what was tried."""
+    described = yaml.safe_load((HERE / "trials.yaml").read_text(encoding="utf-8"))["trials"]
+    found: Mapping[str, Scores] = content["trials"]
+    head = f"On `dev`, one seed, {content['steps']} steps, mIoU12 in percent:"
+    lines = ["| labelled pinholes | trial | mIoU12 |", "|---|---|---:|"]
+    for name, scores in found.items():
+        ahead = described[name].get("pictures") == "ahead"
+        where = "at the windscreen, looking ahead" if ahead else "all around the car"
+        lines.append(f"| {where} | {described[name]['title']} | {100 * scores['total']:.1f} |")
+    return "\n".join([head, "", *lines])
+
+
+def inserted(document: str, name: str, text: str) -> str:
+    """Return a document with text between the markers of a name. Raises ValueError where it has none."""
+    marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, begin, rest = document.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        message = f"the document lacks the markers {BEGIN} and {END}"
+        message = f"the document lacks the markers {marks[0]} and {marks[1]}"
         raise ValueError(message)
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
 def pictures() -> Path:
@@ -170,7 +185,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_text(FIGURES / "distortion_classes.svg", class_gains(arms, shown))
     if options.work is not None:
         write_bytes(pictures(), predictions(options.work, list(arms)))
-    write_text(DOCUMENT, inserted(DOCUMENT.read_text(encoding="utf-8"), results_text(content)))
+    document = inserted(DOCUMENT.read_text(encoding="utf-8"), "results", results_text(content))
+    if TRIALS.exists():
+        trials = json.loads(TRIALS.read_text(encoding="utf-8"))
+        document = inserted(document, "trials", trials_text(trials))
+    write_text(DOCUMENT, document)
     print(results_text(content))
     return 0
 

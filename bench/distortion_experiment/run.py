@@ -31,6 +31,8 @@ from internimage_perception.training.config_file import load_training
 sys.path.insert(0, str(HERE.parent))
 from results import save
 
+PRETRAINING_SEED = 100
+
 # Large tensors come and go thousands of times; keeping their memory saves a third of the time.
 _ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "20000000000"}
 
@@ -108,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.dev and (options.set or options.out):
         parser.error("--set and --out go with --dev: the experiment is what its files say")
-    train(options.work, PRETRAINING, options.work / "runs" / "pretraining", ["seed=100"])
+    train(options.work, PRETRAINING, options.work / "runs" / "pretraining", [f"seed={PRETRAINING_SEED}"])
     if not options.dev:
         experiment(options.work, options.arms, options.seeds)
         return 0
