@@ -60,7 +60,7 @@ def test_given_parameters_are_described_and_cannot_be_changed_to_no_effect(
 
 def test_an_empty_list_is_refused_in_words(bench: Bench, brightness_bundle: Path) -> None:
     process = bench.start(bundle=str(brightness_bundle), image_topics=[])
-    assert process.process.wait(20) == 2
+    assert process.process.wait(60) == 2
     assert "as an empty list; leave it out" in process.log
     assert "Traceback" not in process.log
 
@@ -87,7 +87,7 @@ def test_ending_amid_images_is_no_error(bench: Bench, brightness_bundle: Path) -
         if len(masks) >= 3 and not signalled:
             process.process.send_signal(signal.SIGTERM)
             signalled = time.monotonic()
-    assert process.process.wait(20) == 0
+    assert process.process.wait(60) == 0
     assert "segmentation failed" not in process.log
     assert "Traceback" not in process.log
 

@@ -29,7 +29,7 @@ def test_missing_package_is_named(
     if has(package):
         pytest.skip(f"{package} is installed")
     process = bench.start(bundle=str(brightness_bundle), image_topics=TOPICS, **option)
-    assert process.process.wait(20) == 1
+    assert process.process.wait(60) == 1
     assert package in process.log and "Traceback" not in process.log
 
 

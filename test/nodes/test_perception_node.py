@@ -213,7 +213,7 @@ def test_wrong_parameters_refuse_to_start(
     bench: Bench, parameters: dict[str, object], words: list[str]
 ) -> None:
     process = bench.start(**parameters)
-    assert process.process.wait(20) == 2
+    assert process.process.wait(60) == 2
     for word in words:
         assert word in process.log
     assert "Traceback" not in process.log
@@ -230,7 +230,7 @@ def test_wrong_parameters_refuse_to_start(
 )
 def test_missing_files_end_the_start(bench: Bench, parameters: dict[str, object], words: list[str]) -> None:
     process = bench.start(**parameters)
-    assert process.process.wait(20) == 1
+    assert process.process.wait(60) == 1
     for word in words:
         assert word in process.log
     assert "Traceback" not in process.log

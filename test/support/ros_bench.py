@@ -65,7 +65,7 @@ class NodeProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         try:
-            return self.process.wait(20)
+            return self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
@@ -122,7 +122,7 @@ class Bench:
             self._publishers[key] = self.node.create_publisher(kind, f"{self.namespace}{topic}", quality)
         return self._publishers[key]
 
-    def wait(self, condition: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
+    def wait(self, condition: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
         end = time.monotonic() + timeout
         with self.changed:
             while not condition():
