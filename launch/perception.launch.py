@@ -13,6 +13,7 @@ from launch import LaunchContext, LaunchDescription
 ARGUMENTS = {
     "bundle": ("", "Model bundle: a folder, or a shipped one's name; empty takes the parameter file's."),
     "rig": ("", "Rig file (YAML); empty takes the parameter file's."),
+    "backend": ("", "What runs the graph, such as tensorrt or auto; empty takes the parameter file's."),
     "parameters": ("", "Parameter file (YAML); empty takes the package's config/perception.yaml."),
     "node": ("perception_node", "perception_node or segmentation_node."),
     "namespace": ("", "Namespace of the node and its topics."),
@@ -24,6 +25,7 @@ def start(context: LaunchContext, share: Path) -> list[Node]:
     """Return the node; a value given on the command line goes before the parameter file."""
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     given = {name: located(values[name]) for name in ("bundle", "rig") if values[name]}
+    given |= {name: values[name] for name in ("backend",) if values[name]}
     file = values["parameters"] or str(share / "config" / "perception.yaml")
     return [
         Node(

@@ -85,8 +85,12 @@ def check_programs(prefix: Path) -> None:
         python = f"{sys.prefix}/bin/python"
         start = f"#!/bin/sh\n'''exec' \"{python}\" " if " " in python else f"#!{python}\n"
         assert program.read_text().startswith(start), name
-    version = [str(prefix / "lib" / "internimage_perception" / "internimage-perception"), "--version"]
-    subprocess.run(version, env=environment(prefix), check=True, capture_output=True)
+    for folder in (
+        "lib/internimage_perception",
+        "bin",
+    ):  # for `ros2 run`, and on the PATH of a sourced workspace
+        version = [str(prefix / folder / "internimage-perception"), "--version"]
+        subprocess.run(version, env=environment(prefix), check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
