@@ -66,27 +66,32 @@ def run(options: argparse.Namespace) -> int:
         )
     if not 2 <= options.frames <= 10_000:
         raise ConfigError(f"--frames is {options.frames}; it must be 2 to 10000")
-    if options.overwrite:
-        check_replaceable(options.out)
     try:
-        from internimage_perception.deploy import ExportFrames, export_bundle  # noqa: PLC0415 - needs torch
+        from internimage_perception.deploy import (  # noqa: PLC0415 - needs torch
+            ExportFrames,
+            check_exportable,
+            export_bundle,
+        )
     except ImportError as error:
         raise missing_extra(error) from error
+    # What is wrong is said before frames are read and rendered.
+    check_exportable(bundle, options.out, overwrite=options.overwrite)
+    check_replaceable(options.out)
     size, order = (spec.height[1], spec.width[1]), bundle.input.channel_order
-    checked: dict[str, list[Image]] = {}
+    real: list[Image] = []
     calibrated: list[Image] = []
+    if options.calibrate is not None:
+        frames = read_frames(options.calibrate, held_out(options.frames), size, order)
+        calibrated, real = hold_out(frames)
+        use = f"{len(calibrated)} to calibrate with, " if spec.precision == INT8 else ""
+        print(f"{options.calibrate}: {len(frames)} frames: {use}{len(real)} to check with")
+    checked: dict[str, list[Image]] = {}
     try:
         checked["street"] = street_frames(size, order)
     except ImportError as error:
         print(f"note: no check on rendered streets: {error.name} is missing (extra `sim`)", file=sys.stderr)
-    if options.calibrate is not None:
-        frames = read_frames(options.calibrate, held_out(options.frames), size, order)
-        calibrated, checked["given"] = hold_out(frames)
-        if spec.precision == INT8:
-            print(f"{len(calibrated)} frames to calibrate with, {len(checked['given'])} others to check with")
-    made = export_bundle(
-        bundle, options.out, spec, ExportFrames(checked, calibrated), overwrite=options.overwrite
-    )
+    given = ExportFrames({**checked, "given": real}, calibrated)
+    made = export_bundle(bundle, options.out, spec, given, overwrite=options.overwrite)
     print(f"{made.root}: {made.name}, {', '.join(made.files)}")
     for line in export_lines(made.export or spec):
         print(f"  {line}")

@@ -14,6 +14,7 @@ from internimage_perception.inference.photographs import read_photograph
 
 Image = npt.NDArray[np.uint8]
 
+_METADATA = "metadata.yaml"
 _STREETS = 2
 _STREET_PIXELS = 1_300_000
 """Larger pictures are rendered smaller and enlarged: a check needs edges, not detail."""
@@ -33,8 +34,8 @@ def read_frames(source: Path, count: int, size: tuple[int, int], channel_order: 
         channel_order: "rgb" or "bgr".
 
     Raises:
-        BagError: `source` is no bag that can be read, and no folder of pictures.
-        ConfigError: fewer than two frames can be used.
+        BagError: `source` is no bag that can be read.
+        ConfigError: fewer than two frames can be used; a folder holds neither, or both.
     """
     read = _from_folder if _holds_pictures(source) else _from_bag
     frames = [_resized(image, size) for image in read(source, count, channel_order)]
@@ -70,12 +71,22 @@ def street_frames(size: tuple[int, int], channel_order: str) -> list[Image]:
 
 
 def _holds_pictures(source: Path) -> bool:
-    # A recording's folder has its description beside it; that of somebody's pictures has not.
-    return (
-        source.is_dir()
-        and not (source / "metadata.yaml").exists()
-        and any(path.suffix.lower() in PICTURES for path in source.rglob("*"))
-    )
+    """Return whether to read pictures, not a bag. Raises ConfigError where that cannot be told."""
+    if not source.is_dir() or any(map(_is_bag, source.iterdir())):
+        return False
+    below = sorted(source.rglob("*"))
+    picture = next((path for path in below if path.suffix.lower() in PICTURES), None)
+    bag = next((path.parent if path.name == _METADATA else path for path in below if _is_bag(path)), None)
+    if picture is None and bag is None:
+        raise ConfigError(f"{source} holds neither a bag nor pictures ({', '.join(PICTURES)})")
+    if picture is not None and bag is not None:
+        # A recording with its truth beside it: masks and depth are pictures too, and no camera's.
+        raise ConfigError(f"{source} holds a bag and pictures; name which to read, for example {bag}")
+    return bag is None
+
+
+def _is_bag(path: Path) -> bool:
+    return path.name == _METADATA or path.suffix in (".mcap", ".db3", ".bag")
 
 
 def _from_folder(source: Path, count: int, channel_order: str) -> Iterator[Image]:

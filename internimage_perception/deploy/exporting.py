@@ -26,7 +26,7 @@ from internimage_perception.deploy.folders import check_target, model_folder
 from internimage_perception.deploy.half import LARGEST, half_graph
 from internimage_perception.deploy.quantization import quantize
 from internimage_perception.deploy.tracing import Graph, merge_batch_norms, trace
-from internimage_perception.errors import BundleError, ConfigError
+from internimage_perception.errors import BackendError, BundleError, ConfigError
 from internimage_perception.inference.backends.torch import load_graph
 from internimage_perception.inference.bundle import (
     CLASS_NAMES,
@@ -73,6 +73,16 @@ class ExportFrames:
     calibrated: Sequence[Frames] = ()
 
 
+def check_exportable(bundle: Bundle, out_dir: Path, *, overwrite: bool) -> None:
+    """Raise what `export_bundle` would raise for the bundle and the folder, before any work."""
+    check_target(out_dir, overwrite=overwrite)
+    if bundle.export is not None:
+        message = f"{bundle.root} is an export already; take the bundle it was exported from"
+        if "exported_from" in bundle.provenance:
+            message += f", {bundle.provenance['exported_from']}"
+        raise BackendError(message)
+
+
 def export_bundle(
     bundle: Bundle, out_dir: Path, spec: ExportSpec, frames: ExportFrames, *, overwrite: bool = False
 ) -> Bundle:
@@ -92,7 +102,7 @@ def export_bundle(
         ConfigError: int8 without frames to calibrate with.
         BackendError: the bundle is itself an export.
     """
-    check_target(out_dir, overwrite=overwrite)
+    check_exportable(bundle, out_dir, overwrite=overwrite)
     if spec.precision == INT8 and not frames.calibrated:
         message = (
             "int8 takes its scales from real frames, and none are given; calibrate with a bag or pictures"

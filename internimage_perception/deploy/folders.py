@@ -14,7 +14,7 @@ from internimage_perception.inference.bundle import MANIFEST, Bundle
 def check_target(out_dir: Path, *, overwrite: bool) -> None:
     """Raise BundleError unless a model may be written to `out_dir`, or may replace the one there."""
     if out_dir.exists() and not overwrite:
-        message = f"{out_dir} already exists; choose another folder or overwrite it"
+        message = f"{out_dir} already exists; choose another folder or overwrite it (--overwrite)"
         raise BundleError(message)
     if out_dir.exists() and not (out_dir / MANIFEST).is_file():
         message = (

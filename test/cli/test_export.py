@@ -92,9 +92,38 @@ def test_frames_of_a_folder(tmp_path):
 def test_sources_without_frames_are_refused(tmp_path):
     with pytest.raises(PerceptionError, match="nothing"):
         read_frames(tmp_path / "nothing", 4, (48, 64), "rgb")
+    with pytest.raises(ConfigError, match=r"holds neither a bag nor pictures \(\.png, "):
+        read_frames(tmp_path, 4, (48, 64), "rgb")
     cv2.imwrite(str(tmp_path / "one.png"), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(ConfigError, match="holds 1 frames"):
         read_frames(tmp_path, 4, (48, 64), "rgb")
+
+
+def test_a_recordings_truth_is_not_taken_for_frames(tmp_path):
+    """What `scene` writes: the bag, and beside it masks and depth as pictures."""
+    bag = write_bag(tmp_path / "drive" / "bag", frames=3)
+    (tmp_path / "drive" / "truth").mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        cv2.imwrite(str(tmp_path / "drive" / "truth" / name), np.zeros((8, 8), np.uint8))
+    with pytest.raises(ConfigError, match=f"name which to read, for example {bag}"):
+        read_frames(tmp_path / "drive", 4, (48, 64), "rgb")
+    (tmp_path / "drives").mkdir()
+    bag.rename(tmp_path / "drives" / "bag")
+    with pytest.raises(PerceptionError, match="holds some: name them"):
+        read_frames(tmp_path / "drives", 4, (48, 64), "rgb")
+
+
+def test_nothing_is_read_for_an_export_that_cannot_be_written(bundle, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(export, "read_frames", lambda *_: pytest.fail("frames are read"))
+    monkeypatch.setattr(export, "street_frames", lambda *_: pytest.fail("streets are rendered"))
+    words = ["export", str(bundle.root), "--calibrate", "bag", "--out"]
+    (tmp_path / "there").mkdir()
+    assert main([*words, str(tmp_path / "there")]) == 1
+    assert (
+        "there already exists; choose another folder or overwrite it (--overwrite)" in capsys.readouterr().err
+    )
+    assert main([*words, str(tmp_path / "there"), "--overwrite"]) == 1
+    assert "there is no bundle" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("count", [2, 4, 31, 32, 100])
@@ -120,7 +149,7 @@ def test_from_bundle_to_answers(bundle, tmp_path, capsys):
     words = ["export", str(bundle.root), "--out", str(out), "--precision", "int8", "--frames", "4"]
     assert main([*words, "--calibrate", str(bag)]) == 0
     printed = capsys.readouterr().out
-    assert "4 frames to calibrate with, 1 others" in printed
+    assert f"{bag}: 5 frames: 4 to calibrate with, 1 to check with" in printed
     assert "int8, for 1 frames of 64 rows and 96 columns" in printed
     assert "against PyTorch on rendered streets: logits" in printed
     assert "against PyTorch on the frames given: logits" in printed
@@ -133,6 +162,8 @@ def test_from_bundle_to_answers(bundle, tmp_path, capsys):
     assert answer["class_ids"].shape == (3, 64, 96)
     assert main([*words, "--calibrate", str(bag)]) == 1
     assert "already exists" in capsys.readouterr().err
+    assert main(["export", str(out), "--out", str(tmp_path / "again")]) == 1
+    assert "take the bundle it was exported from" in capsys.readouterr().err
     (out / "notes.txt").write_text("mine")
     assert main([*words, "--calibrate", str(bag), "--overwrite"]) == 1
     assert "notes.txt" in capsys.readouterr().err
