@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from internimage_perception.errors import BundleError
 from internimage_perception.geometry import KannalaBrandtCamera, PinholeCamera, Rig, RigCamera
 from internimage_perception.inference.backends import NullBackend
 from internimage_perception.inference.bundle import Bundle, ClassSpec, InputSpec, OutputSpec
+from internimage_perception.inference.frame_sizes import FrameSizes
 from internimage_perception.inference.frames import Frame, FrameSet
 from internimage_perception.inference.lens import LensMasks
 from internimage_perception.inference.overlay import OverlayPainter, color_mask
@@ -22,6 +24,7 @@ class RedChannel:
     """A backend that answers the red channel, and remembers what it was asked."""
 
     name = "red"
+    frame_sizes: FrameSizes | None = None
 
     def __init__(self, batches: bool) -> None:
         self.prefers_batch = batches
@@ -82,6 +85,32 @@ def test_a_bad_frame_costs_only_its_camera() -> None:
     result = SegmentationTask(bundle(), RedChannel(True)).run(FrameSet(0, 7, frames))
     assert list(result.masks) == ["a"]
     assert "rgb9" in result.errors["b"]
+
+
+@pytest.mark.parametrize("batches", [True, False])
+def test_a_frame_of_a_size_that_is_not_taken_costs_only_its_camera(batches: bool) -> None:
+    backend = RedChannel(batches)
+    backend.frame_sizes = FrameSizes((6, 6, 6), (8, 8, 8), "the export x")
+    pixels = {"a": random_image(1), "b": random_image(2, 4, 4), "c": random_image(3), "d": random_image(4)}
+    result = SegmentationTask(bundle(), backend).run(frame_set(**pixels))
+    assert list(result.masks) == ["a", "c", "d"]
+    assert result.errors["b"].startswith("images of 4x4 pixels (width x height) do not fit the export x")
+    assert {shape[1:] for shape in backend.calls} == {(6, 8, 3)}
+    alone = SegmentationTask(bundle(), backend).run(frame_set(b=pixels["b"]))
+    assert not alone.masks and list(alone.errors) == ["b"]
+
+
+def test_a_compressed_frame_of_another_size_is_found_out_once_decoded() -> None:
+    backend = RedChannel(True)
+    backend.frame_sizes = FrameSizes((6, 6, 6), (8, 8, 8), "the export x")
+    good, data = cv2.imencode(".png", random_image(1, 12, 16))
+    assert good
+    big = Frame("b", "b", 7, 9, 0, 0, "png", 0, data.reshape(-1), compressed=True)
+    result = SegmentationTask(bundle(), backend).run(
+        FrameSet(0, 7, {"a": frame("a", random_image(1)), "b": big})
+    )
+    assert list(result.masks) == ["a"]
+    assert "images of 16x12 pixels" in result.errors["b"]
 
 
 def test_lens_and_ego_body_are_cut_out_at_any_size() -> None:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from internimage_perception.errors import BackendError
 from internimage_perception.inference.bundle import CLASSIFICATION, SEGMENTATION, Bundle
+from internimage_perception.inference.frame_sizes import FrameSizes
 
 Images = npt.NDArray[np.uint8]
 # What type an output has depends on the task, see `Backend.run`.
@@ -25,10 +26,12 @@ class Backend(Protocol):
     Attributes:
         name: what reports call it, such as "onnxruntime-cpu".
         prefers_batch: cameras of equal size are worth stacking into one call.
+        frame_sizes: the frames it takes, which an export fixes; None: any size.
     """
 
     name: str
     prefers_batch: bool
+    frame_sizes: FrameSizes | None
 
     def run(self, images: Images) -> Outputs:
         """Run on uint8 (N, H, W, 3) in the bundle's channel order.

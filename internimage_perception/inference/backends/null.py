@@ -4,6 +4,7 @@ import numpy as np
 
 from internimage_perception.inference.backends.base import Images, Outputs
 from internimage_perception.inference.bundle import CLASSIFICATION, Bundle
+from internimage_perception.inference.frame_sizes import FrameSizes
 from internimage_perception.inference.results import RANKS
 
 
@@ -15,6 +16,7 @@ class NullBackend:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        self.frame_sizes = FrameSizes.of_export(bundle)
 
     def run(self, images: Images) -> Outputs:
         """See `Backend.run`."""

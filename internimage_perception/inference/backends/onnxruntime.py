@@ -14,7 +14,8 @@ from internimage_perception.inference.backends.base import Images, Outputs, outp
 from internimage_perception.inference.bundle import PORTABLE, WEIGHTS, Bundle
 from internimage_perception.inference.engines.cache import cache_folder
 from internimage_perception.inference.engines.onnx_wire import custom_operators
-from internimage_perception.inference.export_spec import FP16, FP32, INT8
+from internimage_perception.inference.export_spec import FP16, FP32, INT8, LARGEST_SIDE
+from internimage_perception.inference.frame_sizes import FrameSizes
 from internimage_perception.native_files import OPS_ENVIRONMENT, first_library
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class OnnxRuntimeBackend:
     graphs in float16 take their own function.
 
     An export for a fixed number of frames is run as often as needed, its last call filled up by repeating a
-    frame; one for a fixed size refuses others.
+    frame. Frames of sizes that it was not exported for are refused, also where the graph would run on them:
+    the same export answers the same on every backend.
 
     Args:
         bundle: the model.
@@ -114,8 +116,10 @@ class OnnxRuntimeBackend:
         frames = self._session.get_inputs()[0]
         self._input = frames.name
         # Free sizes have names instead of numbers.
-        self._fixed = [size if isinstance(size, int) else None for size in frames.shape[:3]]
-        self.prefers_batch = device != "cpu" or (self._fixed[0] or 1) > 1
+        fixed = [size if isinstance(size, int) else None for size in frames.shape[:3]]
+        self._count = fixed[0]
+        self.frame_sizes = FrameSizes.of_export(bundle) or _fixed_sizes(path, *fixed[1:])
+        self.prefers_batch = device != "cpu" or (self._count or 1) > 1
 
     @property
     def reference_path(self) -> bool:
@@ -125,7 +129,7 @@ class OnnxRuntimeBackend:
     def run(self, images: Images) -> Outputs:
         """See `Backend.run`."""
         self._check(images)
-        count = self._fixed[0] or len(images) or 1
+        count = self._count or len(images) or 1
         starts = range(0, max(len(images), 1), count)
         parts = [self._run(images[start : start + count]) for start in starts]
         answers = parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
@@ -133,22 +137,13 @@ class OnnxRuntimeBackend:
 
     def _check(self, images: Images) -> None:
         """Raise BackendError for frames of a size that the graph was not exported for."""
-        _, *wanted = self._fixed
-        given = images.shape[1:3]
-        if images.ndim == 4 and any(
-            size not in (None, side) for size, side in zip(wanted, given, strict=True)
-        ):
-            height, width = ("any" if size is None else size for size in wanted)
-            message = (
-                f"{self._path} was exported for images of {width}x{height} pixels (width x height), these "
-                f"have {given[1]}x{given[0]}; export the bundle anew with --height {given[0]} --width "
-                f"{given[1]}, or with --dynamic for cameras of several sizes"
-            )
-            raise BackendError(message)
+        sizes = self.frame_sizes
+        if sizes is not None and images.ndim == 4 and not sizes.take(*images.shape[1:3]):
+            raise BackendError(sizes.refusal(*images.shape[1:3]))
 
     def _run(self, images: Images) -> list[_Answer]:
         """Run one call of the graph, filled up to its number of frames."""
-        missing = self._fixed[0] - len(images) if self._fixed[0] and len(images) else 0
+        missing = self._count - len(images) if self._count and len(images) else 0
         filled = np.concatenate([images, images[-1:].repeat(missing, axis=0)]) if missing else images
         try:
             answers: list[_Answer] = self._session.run(self._outputs, {self._input: filled})
@@ -157,6 +152,16 @@ class OnnxRuntimeBackend:
             message = f"{self.name} failed on images {shape} {getattr(images, 'dtype', '')}: {error}"
             raise BackendError(message) from error
         return [answer[: len(images)] for answer in answers] if missing else answers
+
+
+def _fixed_sizes(graph: Path, height: int | None, width: int | None) -> FrameSizes | None:
+    """Return the frames that a graph of fixed sizes takes, for a bundle that does not state them."""
+    if height is None and width is None:
+        return None
+    rows, columns = (
+        (1, LARGEST_SIDE, LARGEST_SIDE) if size is None else (size,) * 3 for size in (height, width)
+    )
+    return FrameSizes(rows, columns, str(graph))
 
 
 def _beside_weights(graph: Path) -> Path:

@@ -17,6 +17,7 @@ from internimage_perception.inference.engines.prepare import Wish, prepare_engin
 from internimage_perception.inference.engines.profile import Profile
 from internimage_perception.inference.engines.session import EngineSession
 from internimage_perception.inference.engines.toolkit import Toolkit
+from internimage_perception.inference.frame_sizes import FrameSizes
 
 BUILD_ENVIRONMENT = "INTERNIMAGE_PERCEPTION_BUILD_ENGINES"
 """Variable that, set to 0, forbids to build engines: a vehicle starts with the one it has, or not at all."""
@@ -69,6 +70,7 @@ class TensorRTBackend:
         except PerceptionError as error:
             raise BackendError(str(error)) from error
         self._profile = prepared.entry.key.profile
+        self.frame_sizes: FrameSizes | None = _frame_sizes(bundle, self._profile)
         self.reference_path = prepared.choice.form == AS_FUNCTION
         self.name = f"tensorrt-{prepared.entry.key.precision}"
         self._session = EngineSession(
@@ -118,6 +120,15 @@ class TensorRTBackend:
             # Nobody would hear of it.
             with contextlib.suppress(BackendError):
                 self.close()
+
+
+def _frame_sizes(bundle: Bundle, profile: Profile) -> FrameSizes:
+    """Return the frames an engine takes: those of the export, unless it was built for fewer."""
+    exported = FrameSizes.of_export(bundle)
+    if exported is not None and (exported.height, exported.width) == (profile.height, profile.width):
+        return exported
+    remedy = f"build one by `internimage-perception build-engine {bundle.root}`"
+    return FrameSizes(profile.height, profile.width, f"the engine of {bundle.name}", remedy, "")
 
 
 def _switch(variable: str) -> bool:

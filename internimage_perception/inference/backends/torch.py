@@ -5,6 +5,7 @@ import numpy as np
 from internimage_perception.errors import BackendError, PerceptionError
 from internimage_perception.inference.backends.base import Images, Outputs, check_images
 from internimage_perception.inference.bundle import CLASSIFICATION, SEGMENTATION, WEIGHTS, Bundle
+from internimage_perception.inference.frame_sizes import FrameSizes
 
 try:
     import torch
@@ -59,6 +60,8 @@ class TorchBackend:
             raise BackendError(message) from error
         self.name = f"torch-{self._device.type}"
         self.prefers_batch = self._device.type != "cpu"
+        # It runs no exports.
+        self.frame_sizes: FrameSizes | None = None
 
     def run(self, images: Images) -> Outputs:
         """See `Backend.run`."""

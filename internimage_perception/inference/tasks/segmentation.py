@@ -25,7 +25,8 @@ class DecodedSet:
     Attributes:
         frame_set: where the pixels come from.
         images: camera name to uint8 (h, w, 3) in the bundle's channel order.
-        errors: camera name to the reason its frame could not be decoded.
+        errors: camera name to the reason its frame could not be decoded, or is of a size that the backend
+            does not take.
         decode_ns: duration of decoding in nanoseconds.
     """
 
@@ -63,6 +64,7 @@ class SegmentationTask:
         self.bundle = bundle
         self.backend = backend
         self.lenses = lenses or LensMasks()
+        self._sizes = backend.frame_sizes
         self._decoders = decoders
 
     def run(self, frame_set: FrameSet) -> SegmentationResult:
@@ -70,7 +72,7 @@ class SegmentationTask:
         return self.infer(self.decode(frame_set))
 
     def decode(self, frame_set: FrameSet) -> DecodedSet:
-        """Return the pixels of a set; frames that cannot be decoded end in `errors`."""
+        """Return the pixels of a set; frames that cannot be decoded or run end in `errors`."""
         start = time.perf_counter_ns()
         frames = list(frame_set.frames.values())
         pixels: Iterable[Image | str]
@@ -119,10 +121,15 @@ class SegmentationTask:
 
     def _decode_one(self, frame: Frame) -> Image | str:
         try:
-            # Rows may be padded in a view of the message; graphs want them dense.
-            return np.ascontiguousarray(frame.decode(self.bundle.input.channel_order))
+            image = frame.decode(self.bundle.input.channel_order)
         except PerceptionError as error:
             return str(error)
+        height, width = image.shape[:2]
+        # Before batching: in a batch of its own or with others, it would fail the whole set.
+        if self._sizes is not None and not self._sizes.take(height, width):
+            return self._sizes.refusal(height, width)
+        # Rows may be padded in a view of the message; graphs want them dense.
+        return np.ascontiguousarray(image)
 
     def _batches(self, images: Mapping[str, Image]) -> list[list[str]]:
         if not self.backend.prefers_batch:
