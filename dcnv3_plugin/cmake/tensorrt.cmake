@@ -49,10 +49,17 @@ function(dcnv3_find_tensorrt)
   # The newest of several.
   list(SORT archives COMPARE NATURAL ORDER DESCENDING)
   set(triplet ${CMAKE_SYSTEM_PROCESSOR}-linux-gnu)
-  set(places ${TENSORRT_ROOT} $ENV{TENSORRT_ROOT} ${archives})
+  set(root ${TENSORRT_ROOT} $ENV{TENSORRT_ROOT})
+  set(places ${root} ${archives})
+  set(only "")
+  if(root)
+    # Another TensorRT than the one that was named would be worse than none.
+    set(only NO_DEFAULT_PATH)
+    set(places ${root})
+  endif()
   find_path(DCNV3_TENSORRT_INCLUDE NvInferVersion.h HINTS ${places}
     PATH_SUFFIXES include ${triplet} include/${triplet} targets/${triplet}/include
-    DOC "Folder of TensorRT's NvInfer.h")
+    DOC "Folder of TensorRT's NvInfer.h" ${only})
   find_path(DCNV3_CUDA_RUNTIME_INCLUDE cuda_runtime_api.h
     HINTS ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES} ENV CUDA_HOME /usr/local/cuda PATH_SUFFIXES include
     DOC "Folder of CUDA's cuda_runtime_api.h")
@@ -60,6 +67,9 @@ function(dcnv3_find_tensorrt)
   set(version "")
   if(NOT TARGET dcnv3_cuda)
     set(missing "it needs the CUDA kernels, which are left out too")
+  elseif(NOT DCNV3_TENSORRT_INCLUDE AND root)
+    list(JOIN root " and " named)
+    set(missing "no NvInfer.h in ${named}, named by TENSORRT_ROOT; name the folder that holds include/NvInfer.h")
   elseif(NOT DCNV3_TENSORRT_INCLUDE)
     set(missing "no NvInfer.h; install libnvinfer-dev, or -DTENSORRT_ROOT=/path/to/TensorRT names an archive's folder")
   elseif(NOT DCNV3_CUDA_RUNTIME_INCLUDE)

@@ -1,6 +1,7 @@
 """How the build finds TensorRT, which interface it takes, and what it says where there is none."""
 
 import shutil
+import os
 import subprocess
 from pathlib import Path
 
@@ -53,13 +54,15 @@ def configured(tmp_path):
         if library:
             (root / "lib").mkdir()
             (root / "lib" / "libnvinfer.so").touch()
-        options |= {"WITH_KERNELS": kernels, "TENSORRT_ROOT": root, "CMAKE_BUILD_TYPE": "Release"}
+        named = {"TENSORRT_ROOT": root} if version else {}
+        options = {"WITH_KERNELS": kernels, "CMAKE_BUILD_TYPE": "Release"} | named | options
         options["DCNV3_CUDA_RUNTIME_INCLUDE"] = tmp_path / "cuda"
         # Headers of the machine that runs the test must not be found.
         options["CMAKE_FIND_USE_CMAKE_SYSTEM_PATH"] = False
         words = ["cmake", "-S", tmp_path, "-B", tmp_path / "build"]
         words += [f"-D{name}={value}" for name, value in options.items()]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        environ = {name: value for name, value in os.environ.items() if name != "TENSORRT_ROOT"}
+        done = subprocess.run(words, env=environ, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
 
     return configure
@@ -91,6 +94,7 @@ def test_only_8_5_is_linked_to_nvidias_library(configured):
     ("options", "reason"),
     [
         ({}, "no NvInfer.h; install libnvinfer-dev, or -DTENSORRT_ROOT="),
+        ({"TENSORRT_ROOT": "/nowhere"}, "no NvInfer.h in /nowhere, named by TENSORRT_ROOT; name the folder"),
         ({"version": (10, 3), "kernels": False}, "it needs the CUDA kernels, which are left out too"),
         ({"version": (8, 4)}, "8.5, 8.6, 10 or newer is needed"),
         ({"version": (9, 1)}, "8.5, 8.6, 10 or newer is needed"),
