@@ -1,7 +1,7 @@
 """How the build finds TensorRT, which interface it takes, and what it says where there is none."""
 
-import shutil
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
