@@ -29,6 +29,7 @@ class CameraInput:
         source: the camera's name and topics.
         parameters: reliability, depth and conversion of the subscription.
         on_frame: takes every frame.
+        on_bad_frame: takes (camera, reason) of what cannot become one.
         on_model: takes the camera model of every new CameraInfo.
         complain: takes (key, message) of what is wrong.
     """
@@ -39,6 +40,7 @@ class CameraInput:
         source: CameraSource,
         parameters: PerceptionParameters,
         on_frame: Callable[[Frame], None],
+        on_bad_frame: Callable[[str, str], None],
         on_model: Callable[[str, CameraModel], None],
         complain: Callable[[str, str], None],
     ) -> None:
@@ -53,6 +55,7 @@ class CameraInput:
         self._node = node
         self._parameters = parameters
         self._on_frame = on_frame
+        self._on_bad_frame = on_bad_frame
         self._on_model = on_model
         self._complain = complain
         self._bridge = _bridge() if parameters.image_conversion == "cv_bridge" else None
@@ -124,10 +127,9 @@ class CameraInput:
                 frame = _converted(self._bridge, message, frame)
             self._on_frame(frame)
         except PerceptionError as error:
-            self._complain(self.topic, f"{self.topic}: {error}")
+            self._on_bad_frame(self.source.name, str(error))
         except Exception as error:  # noqa: BLE001 - an exception that left a callback would end the process
-            reason = f"unexpected {type(error).__name__}: {error}"
-            self._complain(self.topic, f"{self.topic}: {reason}")
+            self._on_bad_frame(self.source.name, f"unexpected {type(error).__name__}: {error}")
 
     def _take_info(self, message: CameraInfo) -> None:
         self.info_seen = True

@@ -138,6 +138,8 @@ class PerceptionNode(LifecycleNode):
         self._lenses = LensMasks(rig)
         backend = create_backend(settings.backend, bundle, threads=settings.threads or None)
         self._task = SegmentationTask(bundle, backend, self._lenses)
+        if backend.frame_sizes is not None and (odd := backend.frame_sizes.misfits(self._lenses.models)):
+            self.get_logger().warning(f"the rig {settings.rig} is {odd}")
         # Checks the anchor before anything is announced.
         names = [source.name for source in self._sources]
         RigCollector(names, settings.collector_config())
@@ -163,10 +165,10 @@ class PerceptionNode(LifecycleNode):
         self._activated = True
         self._pump = self._make_pump(names, self._host)
         self._inputs = [
-            CameraInput(self, source, settings, self._pump.add, self._learn, self._complain)
+            CameraInput(self, source, settings, self._pump.add, self._bad_frame, self._learn, self._complain)
             for source in self._sources
         ]
-        self._health = Health(self, self._inputs, settings.stale_after_s, self._throttle)
+        self._health = Health(self, self._inputs, self._lenses, settings.stale_after_s, self._throttle)
         self._looks = 0
         # Not by ROS time: without /clock nobody would say what is missing.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -254,7 +256,7 @@ class PerceptionNode(LifecycleNode):
         source = next(source for source in self._sources if source.name == camera)
         topic = self.resolve_topic_name(source.image_topic)
         if self._health is not None:
-            self._health.count_error(camera)
+            self._health.count_error(camera, reason)
         self._complain(f"frame {camera} {kind_of(reason)}", f"{topic}: {reason}")
 
     def _task_failed(self, error: Exception) -> None:

@@ -11,6 +11,12 @@ from internimage_perception.nodes.pump import ReadySet
 class TaskWorker:
     """Runs `process` on ready sets in a thread of its own; when it cannot keep up, the oldest give way.
 
+    Attributes:
+        processed: sets that came through.
+        overrun: sets that gave way.
+        failed: sets on which `process` raised.
+        last_failure: what it raised last, type and message; empty before.
+
     Args:
         name: the thread's name.
         process: handles one set; its exceptions go to `on_error` and end nothing.
@@ -32,6 +38,8 @@ class TaskWorker:
     ) -> None:
         self.processed = 0
         self.overrun = 0
+        self.failed = 0
+        self.last_failure = ""
         self._process = process
         self._on_error = on_error
         self._depth = depth
@@ -82,5 +90,9 @@ class TaskWorker:
             try:
                 self._process(ready)
             except Exception as error:  # noqa: BLE001 - the thread must outlive whatever one set brings
+                # The reason first: who sees the count asks for it.
+                self.last_failure = f"{type(error).__name__}: {error}"
+                self.failed += 1
                 self._on_error(error)
-            self.processed += 1
+            else:
+                self.processed += 1

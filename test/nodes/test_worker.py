@@ -63,6 +63,7 @@ def test_exceptions_end_nothing() -> None:
     assert done.wait(10)
     worker.close()
     assert errors == ["bad set"]
+    assert (worker.failed, worker.last_failure, worker.processed) == (1, "ValueError: bad set", 1)
 
 
 def test_the_rate_is_kept_on_average() -> None:
