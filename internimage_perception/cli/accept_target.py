@@ -2,21 +2,23 @@
 
 import argparse
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 
-from internimage_perception.bags.sampling import sample_frames
+from internimage_perception import __version__
 from internimage_perception.cli.backend_options import add_agreement_argument, check_agreement
-from internimage_perception.cli.plugin_library import LibraryState, provide_library
+from internimage_perception.cli.plugin_library import NOT_LOOKED_FOR, LibraryState, provide_library
+from internimage_perception.cli.subject_frames import subject_frames
 from internimage_perception.errors import BackendError, ConfigError
 from internimage_perception.evaluation.acceptance import LEAST, Demand, Verdict, judge
 from internimage_perception.evaluation.computer import describe_computer
+from internimage_perception.evaluation.subject import load_subjects
 from internimage_perception.files import write_text
 from internimage_perception.inference.backends import create_backend
-from internimage_perception.inference.bundle import Bundle
 from internimage_perception.inference.engines.cuda import load_cuda
 from internimage_perception.inference.engines.tensorrt_module import load_tensorrt
 
-_FORMAT = 1
+_FORMAT = 2
 _DEFAULT = "nano"
 
 
@@ -45,29 +47,27 @@ def run(options: argparse.Namespace) -> int:
     if options.rate is not None and not 0.0 < options.rate <= 1000.0:
         raise ConfigError(f"--rate is {options.rate}; it must be above 0 and at most 1000 Hz")
     check_agreement(options)
-    bundles = [Bundle.load(path) for path in options.bundles]
-    frames = {
-        order: [item.image for item in sample_frames(options.bags, options.frames, channel_order=order)]
-        for order in {bundle.input.channel_order for bundle in bundles}
-        if options.bags
-    }
+    subjects = load_subjects(options.bundles)
+    frames = subject_frames(subjects, options.bags, options.frames)
     library = _library(options.plugin_sources)
-    print(f"plugin library: {library.state} {library.path or ''} {library.reason}".rstrip())
+    about = ", ".join(str(item) for item in (library.path, library.reason) if item)
+    print(f"plugin library: {library.state}" + (f": {about}" if about else ""))
     demand = Demand(options.cameras, options.rate, options.least)
     verdicts: list[Verdict] = []
-    for bundle in bundles:
-        own = frames.get(bundle.input.channel_order, [])
-        verdicts.append(judge(bundle, demand, create_backend, own))
+    for subject, own in zip(subjects, frames, strict=True):
+        verdicts.append(judge(subject, demand, create_backend, own))
         print(_said(verdicts[-1]), flush=True)
     accepted = all(not verdict.reasons for verdict in verdicts)
     document = {
         "format": _FORMAT,
+        "version": __version__,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "accepted": accepted,
         "computer": describe_computer(),
         "plugin_library": {
             "state": library.state, "path": str(library.path or ""), "reason": library.reason,
         },
-        "demand": {"cameras": demand.cameras, "rate_hz": demand.rate_hz, "least": demand.least},
+        "demand": {"cameras": demand.cameras, "rate_hz": demand.rate_hz, "least": demand.limits()},
         "bundles": [verdict.to_dict() for verdict in verdicts],
     }  # fmt: skip
     write_text(options.out, json.dumps(document, indent=2) + "\n")
@@ -80,17 +80,21 @@ def _library(sources: Path | None) -> LibraryState:
         _, version = load_tensorrt()
         gpu = load_cuda().device(0)
     except BackendError as error:
-        return LibraryState(None, "missing", str(error))
+        # Which library it would be depends on TensorRT's version.
+        return LibraryState(None, NOT_LOOKED_FOR, str(error))
     return provide_library(version, sources, gpu.compute_capability)
 
 
 def _said(verdict: Verdict) -> str:
-    lines = [f"{verdict.bundle} ({verdict.precision}): {'not accepted' if verdict.reasons else 'accepted'}"]
+    subject = verdict.subject
+    result = "not accepted" if verdict.reasons else "accepted"
+    lines = [f"{subject.label}, identity {subject.bundle.identity()}: {result}"]
     lines += [f"  {reason}" for reason in verdict.reasons]
     if verdict.agreement is not None:
         row = verdict.agreement
         lines.append(
-            f"  same class ids: {row.identical:.4%}, at least {row.least:.4%} of a frame ({verdict.frames})"
+            f"  same class ids: {row.identical:.4%}, at least {row.least:.4%} of a frame "
+            f"(asked for: {verdict.least:.4%}; {verdict.frames})"
         )
         lines.append(f"  one frame: median {row.median_ms:.1f} ms, 95th percentile {row.p95_ms:.1f} ms")
     if verdict.set_ms is not None:

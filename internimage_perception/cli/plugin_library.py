@@ -13,6 +13,8 @@ from internimage_perception.native_files import ENVIRONMENT
 
 _SOURCES = "dcnv3_plugin"
 _SHOWN_LINES = 15
+NOT_LOOKED_FOR = "not looked for"
+"""Without TensorRT and a GPU there is nothing that the library could belong to."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,8 @@ class LibraryState:
 
     Attributes:
         path: of the library; None where there is none.
-        state: "found", "compiled" or "missing".
-        reason: why it is missing, else what was done.
+        state: "found", "compiled", "missing" or `NOT_LOOKED_FOR`.
+        reason: why there is none, else what was done.
     """
 
     path: Path | None

@@ -8,10 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from internimage_perception.errors import BackendError, PerceptionError
-from internimage_perception.evaluation.parity import Agreement, Answers, agreement, ask, median_and_p95, timed
+from internimage_perception.evaluation.parity import (
+    Agreement,
+    Answers,
+    agreement,
+    ask,
+    median_and_p95,
+    stored_answers,
+    timed,
+)
+from internimage_perception.evaluation.subject import Subject
 from internimage_perception.inference.backends import Backend
-from internimage_perception.inference.bundle import Bundle
-from internimage_perception.inference.check_frames import patterned_frames, stored_check
+from internimage_perception.inference.bundle import CLASSIFICATION, Bundle
+from internimage_perception.inference.check_frames import StoredCheck, patterned_frames, stored_check
 from internimage_perception.inference.engines.profile import profile_of
 
 Image = npt.NDArray[np.uint8]
@@ -40,14 +49,24 @@ class Demand:
     rate_hz: float | None = None
     least: float | None = None
 
+    def limits(self) -> dict[str, float]:
+        """Return by precision the least share of class ids that is asked for."""
+        return {name: share if self.least is None else self.least for name, share in LEAST.items()}
+
+    @property
+    def period_ms(self) -> float | None:
+        """How long the frames of all cameras may take, in milliseconds; None: as long as they do."""
+        return None if self.rate_hz is None else 1e3 / self.rate_hz
+
 
 @dataclass
 class Verdict:
     """What became of one bundle.
 
     Attributes:
-        bundle: its name.
-        precision: what it computes in.
+        subject: the bundle.
+        least: share of class ids that was asked of it.
+        period_ms: how long the frames of all cameras may take; None: only measured.
         frames: where the frames are from.
         ready_s: seconds until the backend was there; minutes where the engine had to be built.
         agreement: the engine beside the reference; None where one of them did not run.
@@ -55,8 +74,9 @@ class Verdict:
         reasons: why it is not accepted; empty: it is.
     """
 
-    bundle: str
-    precision: str
+    subject: Subject
+    least: float
+    period_ms: float | None = None
     frames: str = ""
     ready_s: float | None = None
     agreement: Agreement | None = None
@@ -66,8 +86,8 @@ class Verdict:
     def to_dict(self) -> dict[str, object]:
         """Return plain values for a file."""
         return {
-            "bundle": self.bundle,
-            "precision": self.precision,
+            **self.subject.to_dict(),
+            "limits": {"least": self.least, "set_p95_ms": self.period_ms},
             "accepted": not self.reasons,
             "reasons": list(self.reasons),
             "frames": self.frames,
@@ -77,19 +97,21 @@ class Verdict:
         }
 
 
-def judge(bundle: Bundle, demand: Demand, create: CreateBackend, frames: Sequence[Image] = ()) -> Verdict:
+def judge(subject: Subject, demand: Demand, create: CreateBackend, frames: Sequence[Image] = ()) -> Verdict:
     """Run a bundle on the target and on the reference, and say whether it may drive.
 
     The reference is the same graph in ONNX Runtime on the CPU; an export brings PyTorch's answers along,
     which serve where ONNX Runtime is not installed. What fails is a reason in the verdict, never an error.
 
     Args:
-        bundle: a bundle or export.
+        subject: a bundle or export.
         demand: what is asked.
         create: makes backends.
-        frames: uint8 (H, W, 3) to compare on; none: those of the export, or patterns.
+        frames: uint8 (H, W, 3) to compare on, as the task prepares them; none: those of the export, or
+            patterns.
     """
-    found = Verdict(bundle.name, "fp32" if bundle.export is None else bundle.export.precision)
+    bundle = subject.bundle
+    found = Verdict(subject, demand.limits()[subject.precision], demand.period_ms)
     try:
         images, stored = _frames(bundle, frames, found)
         begin = time.monotonic()
@@ -108,23 +130,20 @@ def judge(bundle: Bundle, demand: Demand, create: CreateBackend, frames: Sequenc
         return found
     finally:
         getattr(backend, "close", lambda: None)()
-    least = LEAST[found.precision] if demand.least is None else demand.least
-    if found.agreement.least < least:
+    if found.agreement.least < found.least:
         found.reasons.append(
             f"only {found.agreement.least:.3%} of a frame's class ids are those of {reference.label}, "
-            f"{least:.3%} are asked for"
+            f"{found.least:.3%} are asked for"
         )
-    if demand.rate_hz is not None and found.set_ms[1] > 1e3 / demand.rate_hz:
+    if found.period_ms is not None and found.set_ms[1] > found.period_ms:
         found.reasons.append(
             f"{demand.cameras} frames take {found.set_ms[1]:.1f} ms (95th percentile), more than the "
-            f"{1e3 / demand.rate_hz:.1f} ms of {demand.rate_hz:g} Hz"
+            f"{found.period_ms:.1f} ms of {demand.rate_hz:g} Hz"
         )
     return found
 
 
-def _frames(
-    bundle: Bundle, given: Sequence[Image], found: Verdict
-) -> tuple[list[Image], dict[str, npt.NDArray[np.generic]] | None]:
+def _frames(bundle: Bundle, given: Sequence[Image], found: Verdict) -> tuple[list[Image], StoredCheck | None]:
     """Return frames, and PyTorch's answers where they are known."""
     if given:
         found.frames = f"{len(given)} of the given bags"
@@ -132,9 +151,12 @@ def _frames(
     stored = stored_check(bundle)
     if stored is not None:
         found.frames = f"{len(stored.frames)} stored with the export"
-        return list(stored.frames), stored.answers
-    profile = profile_of(bundle)
-    shape = (_PATTERNS, profile.height[1], profile.width[1], 3)
+        return list(stored.frames), stored
+    profile, size = profile_of(bundle), bundle.input
+    # A classifier is handed frames of its input's size, whatever cameras there are.
+    classifier = bundle.task == CLASSIFICATION
+    height, width = (size.height, size.width) if classifier else (profile.height[1], profile.width[1])
+    shape = (_PATTERNS, height, width, 3)
     found.frames = f"{_PATTERNS} patterns of {shape[2]}x{shape[1]}: agreement on real frames may differ"
     return list(patterned_frames(np.random.default_rng(0), shape)), None
 
@@ -142,7 +164,7 @@ def _frames(
 def _reference(
     bundle: Bundle,
     images: Sequence[Image],
-    stored: dict[str, npt.NDArray[np.generic]] | None,
+    stored: StoredCheck | None,
     create: CreateBackend,
 ) -> Answers:
     try:
@@ -151,10 +173,7 @@ def _reference(
     except BackendError as error:
         if stored is None:
             raise BackendError(f"nothing to compare with: {error}") from error
-    outputs = [
-        {name: value[index : index + 1] for name, value in stored.items()} for index in range(len(images))
-    ]
-    return Answers("PyTorch, stored", outputs, [])
+    return stored_answers(stored)
 
 
 def _timed_sets(backend: Backend, images: Sequence[Image], cameras: int) -> tuple[float, float]:

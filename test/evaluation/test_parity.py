@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from internimage_perception.errors import BackendError
-from internimage_perception.evaluation.parity import Answers, Comparison, agreement, as_document, ask, table
+from internimage_perception.evaluation.parity import Answers, agreement, ask
 
 FRAMES = [np.full((2, 4, 3), value, np.uint8) for value in (10, 20, 30)]
 
@@ -40,16 +40,31 @@ def test_differences_are_counted_per_frame():
     assert found.max_difference == pytest.approx(0.2) == found.mean_difference
 
 
-def test_probabilities_are_taken_as_they_are():
-    def answers(value: float) -> Answers:
-        values = {
-            "class_ids": np.array([[1, 2]], np.int32),
-            "probabilities": np.array([[value, 0.1]], np.float32),
-        }
-        return Answers("a", [values], [2.0])
+def ranked(ids, probabilities) -> Answers:
+    """One frame of a classifier."""
+    values = {
+        "class_ids": np.array([ids], np.int32), "probabilities": np.array([probabilities], np.float32)
+    }  # fmt: skip
+    return Answers("a", [values], [2.0])
 
-    found = agreement(answers(0.5), answers(0.75))
+
+def test_probabilities_are_taken_as_they_are():
+    found = agreement(ranked([1, 2], [0.5, 0.1]), ranked([1, 2], [0.75, 0.1]))
     assert (found.max_difference, found.mean_difference) == pytest.approx((0.25, 0.125))
+
+
+def test_a_classifiers_ranks_count_by_class():
+    usual = ranked([4, 7, 1], [0.5, 0.3, 0.1])
+    # The last ranks may come in any order.
+    tail = agreement(usual, ranked([4, 1, 7], [0.5, 0.25, 0.2]))
+    assert (tail.identical, tail.least) == (1.0, 1.0) and tail.max_difference == pytest.approx(0.15)
+    assert agreement(usual, ranked([7, 4, 1], [0.5, 0.3, 0.1])).identical == 0.0
+    # Half a percent apart, either may be first.
+    assert agreement(ranked([4, 7], [0.4, 0.398]), ranked([7, 4], [0.4, 0.398])).identical == 1.0
+    assert agreement(ranked([4, 7], [0.4, 0.39]), ranked([7, 4], [0.4, 0.39])).identical == 0.0
+    # A class that only one of them names has at most the other's last probability.
+    unnamed = agreement(usual, ranked([4, 7, 9], [0.5, 0.3, 0.15]))
+    assert unnamed.max_difference == pytest.approx(0.05) and unnamed.mean_difference == pytest.approx(0.0125)
 
 
 def test_pace_and_warm_up():
@@ -72,15 +87,24 @@ def test_other_models_are_refused():
         ask(Known(), "a", [])
 
 
-def test_the_table_names_what_did_not_run():
-    one = ask(Known(), "onnxruntime-cpu", FRAMES)
-    found = Comparison([agreement(one, one)], {"tensorrt": "tensorrt cannot be imported"})
-    lines = table(found).splitlines()
-    assert " ".join(lines[0].split()) == "same ids least max diff. mean diff. median ms p95 ms faster"
-    assert lines[1].split()[:3] == ["onnxruntime-cpu", "100.0000%", "100.0000%"] and lines[1].endswith(
-        "1.00x"
-    )
-    assert lines[2] == "tensorrt: tensorrt cannot be imported"
-    document = as_document(found)
-    assert document["not_run"] == {"tensorrt": "tensorrt cannot be imported"}
-    assert document["backends"][0]["identical"] == 1.0
+def test_calls_are_filled_with_frames_of_one_size():
+    batches = []
+
+    class Seen(Known):
+        def run(self, images):
+            batches.append(images[:, 0, 0, 0].tolist())
+            return super().run(images)
+
+    frames = [*FRAMES, np.full((4, 4, 3), 99, np.uint8), *(np.full((2, 4, 3), v, np.uint8) for v in (40, 50))]
+    answers = ask(Seen(), "a", frames, least_calls=1, per_call=4)
+    assert batches[2:] == [[10, 20, 30, 40], [50, 10, 20, 30], [99, 99, 99, 99]]
+    assert [item["class_ids"].shape for item in answers.outputs] == [(1, 2, 4)] * 3 + [(1, 4, 4)] + [
+        (1, 2, 4)
+    ] * 2
+    assert [item["class_ids"].flat[0] for item in answers.outputs] == [10, 20, 30, 99, 40, 50]
+
+
+def test_milliseconds_are_of_a_frame():
+    outputs = ask(Known(), "a", FRAMES).outputs
+    row = agreement(Answers("one", outputs, [30.0]), Answers("four", outputs, [80.0, 80.0], 4))
+    assert (row.frames_per_call, row.median_ms, row.p95_ms, row.faster) == (4, 20.0, 20.0, 1.5)
