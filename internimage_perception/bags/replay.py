@@ -106,7 +106,14 @@ class Replay:
                 return state.complete
             for line in warnings:
                 self._say(f"warning: {line}")
-            report = self._execute(reader, sources, bundle, lenses, logged, warnings)
+            backend = create_backend(options.backend, bundle, threads=options.threads or None)
+            if backend.frame_sizes is not None and (odd := backend.frame_sizes.misfits(lenses.models)):
+                warnings.append(f"the cameras are {odd}")
+                self._say(f"warning: {warnings[-1]}")
+            # Not before: a backend that cannot start leaves nothing behind.
+            state.claim()
+            task = SegmentationTask(bundle, backend, lenses)
+            report = self._execute(reader, sources, task, logged, warnings)
             state.finish()
             return report
 
@@ -114,13 +121,11 @@ class Replay:
         self,
         reader: BagReader,
         sources: Sequence[CameraSource],
-        bundle: Bundle,
-        lenses: LensMasks,
+        task: SegmentationTask,
         logged: Sequence[Mapping[str, object]] | None,
         warnings: Sequence[str],
     ) -> dict[str, object]:
-        options = self._options
-        backend = create_backend(options.backend, bundle, threads=options.threads or None)
+        options, bundle = self._options, task.bundle
         sink = ResultSink(
             options.out / BAG_FOLDER,
             [item.name for item in sources],
@@ -133,7 +138,7 @@ class Replay:
             self._say(f"resuming after {sink.next_set} sets: finished segments are kept")
         with ThreadPoolExecutor(max(2, min(4, len(sources))), "decode") as decoders:
             pipeline = Pipeline(
-                SegmentationTask(bundle, backend, lenses),
+                task,
                 lambda pace: SetSource(reader, sources, options.collector, logged, pace),
                 sink,
                 decoders,
@@ -159,7 +164,7 @@ class Replay:
                             "bags": [str(path) for path in options.bags],
                             "model": bundle.name,
                             "bundle": bundle.identity(),
-                            "backend": backend.name,
+                            "backend": task.backend.name,
                             "wall_s": round(pipeline.wall_s, 3),
                             "throughput": pipeline.throughput(),
                             "warnings": [*reader.warnings, *warnings, *pipeline.source.warnings],

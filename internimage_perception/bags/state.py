@@ -24,35 +24,41 @@ _OWN = (STATE, *_RESULTS)
 class ReplayState:
     """The identity of a replay, kept in its output folder.
 
+    `open` looks at the folder and changes nothing, `claim` takes it, `finish` marks the replay complete.
+
     Attributes:
         complete: the report of the same replay, when it was finished before.
     """
 
     def __init__(
-        self, folder: Path, identity: Mapping[str, object], complete: dict[str, object] | None
+        self,
+        folder: Path,
+        identity: Mapping[str, object],
+        complete: dict[str, object] | None,
+        *,
+        overwrite: bool,
     ) -> None:
         self.complete = complete
+        self._overwrite = overwrite
         self._folder = folder
         self._identity = identity
 
     @classmethod
     def open(cls, options: "ReplayOptions", bundle: Bundle, sources: Sequence[CameraSource]) -> "ReplayState":
-        """Claim the output folder for this replay.
-
-        Raises BagError when the folder holds something else, or cannot be written.
-        """
+        """Find out what the output folder holds. Raises BagError when it is something else."""
         folder = options.out
         identity = _identity(options, bundle, sources)
         if folder.exists() and not folder.is_dir():
             raise BagError(f"{folder} is a file; give a folder for the results")
-        if options.overwrite:
-            _clear(folder)
         found = _read(folder / STATE)
-        if found is not None and found.get("replay") == identity:
+        if options.overwrite and found is not None:
+            if any(path.name not in _OWN and not _is_torn_state(path) for path in folder.iterdir()):
+                raise BagError(f"{folder} holds other files beside a replay; choose another folder")
+        elif found is not None and found.get("replay") == identity:
             if found.get("complete") is True:
                 report = _read(folder / "report.json")
                 if report is not None:
-                    return cls(folder, identity, report)
+                    return cls(folder, identity, report, overwrite=False)
             elif options.real_time:
                 message = (
                     f"{folder} holds an unfinished replay in real time, which cannot resume; use --overwrite"
@@ -63,9 +69,16 @@ class ReplayState:
             raise BagError(message)
         elif found is None and folder.is_dir() and not all(map(_is_torn_state, folder.iterdir())):
             raise BagError(f"{folder} is not empty and holds no replay; choose another folder")
-        state = cls(folder, identity, None)
-        state._write(complete=False)
-        return state
+        return cls(folder, identity, None, overwrite=options.overwrite)
+
+    def claim(self) -> None:
+        """Take the folder for this replay; an earlier one's results go, where they may be overwritten.
+
+        Raises BagError when it cannot be written.
+        """
+        if self._overwrite:
+            _clear(self._folder)
+        self._write(complete=False)
 
     def finish(self) -> None:
         """Mark the replay complete."""
