@@ -171,4 +171,4 @@ def _beside_stored(found: Comparison, row: Row, create: CreateBackend, threads: 
         answers = _asked(backend, subject, label, list(stored.frames), least_calls=1)
         found.stored.append(Row(subject, name, agreement(stored_answers(stored), answers)))
     except PerceptionError as error:
-        found.missing.append(Missing(subject, name, f"on the frames it brings along: {error}"))
+        found.stored_missing.append(Missing(subject, name, str(error)))

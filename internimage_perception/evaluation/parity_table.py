@@ -39,11 +39,13 @@ class Comparison:
         missing: what did not run.
         stored: exports beside PyTorch's answers to the frames that they bring along; only where one backend
             alone ran.
+        stored_missing: exports that did not answer those frames.
     """
 
     rows: list[Row] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
     stored: list[Row] = field(default_factory=list)
+    stored_missing: list[Missing] = field(default_factory=list)
 
     @property
     def independent(self) -> bool:
@@ -80,6 +82,8 @@ def failures(
             f"{comparison.rows[0].agreement.label} ran; install another backend, or take an export, which "
             "brings PyTorch's answers along"
         )
+    for item in comparison.stored_missing:
+        yield f"{item.subject.label} {item.backend} failed on the frames it brings along: {item.reason}"
     for row in compared:
         if row.agreement.least < least:
             yield f"{row.agreement.label} falls below {least:.4%}: {row.agreement.least:.4%}"
@@ -97,6 +101,10 @@ def table(comparison: Comparison) -> str:
     if comparison.stored:
         text.append("beside PyTorch's answers to the frames that the exports bring along:")
         text += _lines(comparison.stored)
+    text += [
+        f"{item.subject.label} {item.backend}, on the frames it brings along: {item.reason}"
+        for item in comparison.stored_missing
+    ]
     return "\n".join(text)
 
 
@@ -106,11 +114,13 @@ def as_document(comparison: Comparison) -> dict[str, object]:
         "independent_reference": comparison.independent,
         "backends": [_values(row) for row in comparison.rows],
         "beside_stored_answers": [_values(row) for row in comparison.stored],
-        "not_run": [
-            {**_named(item.subject), "backend": item.backend, "reason": item.reason}
-            for item in comparison.missing
-        ],
+        "not_run": [_reason(item) for item in comparison.missing],
+        "stored_answers_not_run": [_reason(item) for item in comparison.stored_missing],
     }
+
+
+def _reason(item: Missing) -> dict[str, object]:
+    return {**_named(item.subject), "backend": item.backend, "reason": item.reason}
 
 
 def _values(row: Row) -> dict[str, object]:

@@ -166,6 +166,22 @@ def test_stored_answers_are_a_reference_where_one_backend_runs(bag, changed, wro
     assert row["identical"] == pytest.approx(1 - wrong / (48 * 64)) and row["faster"] is None
 
 
+def test_an_export_that_fails_on_its_stored_frames_proves_nothing(bag, brightness_bundle, changed, capsys):
+    root = changed("half", export=HALF)
+    frames = patterned_frames(np.random.default_rng(1), (2, 48, 64, 3))
+    answers = {"class_ids": np.zeros((2, 3, 4), np.uint8), "confidence": np.zeros((2, 3, 4), np.uint8)}
+    store_check(root / CHECK, StoredCheck(frames, answers))
+    manifest = yaml.safe_load((root / "model.yaml").read_text())
+    manifest["files"][CHECK] = sha256_of(root / CHECK)
+    (root / "model.yaml").write_text(yaml.safe_dump(manifest))
+    words = ["parity", str(brightness_bundle), str(bag), "--frames", "2", "--also", str(root), *ORT]
+    assert main(words) == 0
+    assert "onnxruntime-cpu, on the frames it brings along: " in capsys.readouterr().out
+    assert main([*words, "--least", "0.9"]) == 1
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith(f"FAILED: {root} (fp16, 4 frames of 64x48) onnxruntime-cpu failed on the frames")
+
+
 def write_classifier(root: Path, gain: float) -> Path:
     """A graph of one fixed size that ranks the three channels by their mean."""
     helper, tensor = onnx.helper, onnx.TensorProto
