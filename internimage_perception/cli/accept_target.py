@@ -7,6 +7,7 @@ from pathlib import Path
 
 from internimage_perception import __version__
 from internimage_perception.cli.backend_options import add_agreement_argument, check_agreement
+from internimage_perception.cli.exit_codes import EXIT_GATE
 from internimage_perception.cli.plugin_library import NOT_LOOKED_FOR, LibraryState, provide_library
 from internimage_perception.cli.subject_frames import subject_frames
 from internimage_perception.errors import BackendError, ConfigError
@@ -72,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     }  # fmt: skip
     write_text(options.out, json.dumps(document, indent=2) + "\n")
     print(f"{'ACCEPTED' if accepted else 'NOT ACCEPTED'}; details in {options.out}")
-    return int(not accepted)
+    return 0 if accepted else EXIT_GATE
 
 
 def _library(sources: Path | None) -> LibraryState:

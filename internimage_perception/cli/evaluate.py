@@ -10,6 +10,7 @@ from internimage_perception import __version__
 from internimage_perception.bags.replay import ReplayOptions
 from internimage_perception.cli.backend_options import add_backend_arguments, check_threads
 from internimage_perception.cli.comparison import Comparison
+from internimage_perception.cli.exit_codes import EXIT_GATE
 from internimage_perception.cli.outputs import claim_folder
 from internimage_perception.cli.replay import replay_with_progress
 from internimage_perception.cli.replayed import Replayed
@@ -22,7 +23,6 @@ from internimage_perception.files import write_text
 from internimage_perception.inference.bundle import SEGMENTATION, Bundle
 
 FORMAT = 1
-EXIT_GATE = 3
 
 HTML = "evaluation.html"
 _JSON, _REPLAY = "evaluation.json", "replay"

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from internimage_perception import __version__
+from internimage_perception.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
 from internimage_perception.errors import PerceptionError
 
 _COMMANDS = {
@@ -34,8 +35,6 @@ _COMMANDS = {
     "parameters": "list the parameters of the nodes",
 }
 
-EXIT_FAILED = 1
-EXIT_INTERRUPTED = 130
 
 
 def _interrupt(*_: object) -> None:

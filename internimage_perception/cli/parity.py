@@ -15,6 +15,7 @@ from internimage_perception.cli.backend_options import (
     check_agreement,
     check_threads,
 )
+from internimage_perception.cli.exit_codes import EXIT_GATE
 from internimage_perception.cli.subject_frames import subject_frames
 from internimage_perception.errors import BackendError, ConfigError, PerceptionError
 from internimage_perception.evaluation.parity import Answers, agreement, ask, stored_answers
@@ -73,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compare; prints the table. Returns 1 when it does not prove what was asked for, and says why."""
+    """Compare; prints the table, and why it does not prove what was asked for (EXIT_GATE)."""
     if options.frames < 1:
         raise ConfigError("--frames must be 1 or more")
     check_threads(options)
@@ -103,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
         write_text(options.out, json.dumps(document, indent=2) + "\n")
     for problem in problems:
         print(f"FAILED: {problem}")
-    return int(bool(problems))
+    return EXIT_GATE if problems else 0
 
 
 def compare(

@@ -22,7 +22,7 @@ def test_a_computer_without_tensorrt_is_not_accepted(brightness_bundle, tmp_path
     out = tmp_path / "deep" / "verdict.json"
     bag = write_bag(tmp_path / "bag", frames=1)
     words = ["accept-target", str(brightness_bundle), "nano", "--bags", str(bag), "--out", str(out)]
-    assert main([*words, "--cameras", "4", "--rate", "10"]) == 1
+    assert main([*words, "--cameras", "4", "--rate", "10"]) == 3
     said = capsys.readouterr().out
     assert (
         "NOT ACCEPTED; details in" in said
