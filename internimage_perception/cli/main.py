@@ -36,7 +36,6 @@ _COMMANDS = {
 }
 
 
-
 def _interrupt(*_: object) -> None:
     # A script's background jobs ignore Ctrl-C; they are to heed a shutdown all the same.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
