@@ -4,12 +4,12 @@ import argparse
 import importlib
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
 from internimage_perception import __version__
 from internimage_perception.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
+from internimage_perception.cli.interrupts import Interrupts
 from internimage_perception.errors import PerceptionError
 
 _COMMANDS = {
@@ -36,18 +36,10 @@ _COMMANDS = {
 }
 
 
-def _interrupt(*_: object) -> None:
-    # A script's background jobs ignore Ctrl-C; they are to heed a shutdown all the same.
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.raise_signal(signal.SIGINT)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0 good, 1 failed, 2 wrong usage, 130 interrupted)."""
     if arguments is None:
-        # A shutdown's SIGTERM is to keep and mark finished parts as Ctrl-C does.
-        signal.signal(signal.SIGTERM, _interrupt)
+        Interrupts().install()
         # Which backend was taken, and why, is for whoever sits there; a caller has logging of its own.
         logging.basicConfig(format="%(message)s", stream=sys.stderr)
         logging.getLogger("internimage_perception.inference").setLevel(logging.INFO)

@@ -65,7 +65,11 @@ def end_in_the_middle(out, config, number, *words):
         # Anywhere between two checkpoints, or while one is written.
         time.sleep(random.Random(number).uniform(0.0, 0.1))  # noqa: S311 - no secret
         process.send_signal(number)
-        _, said = process.communicate(timeout=300)
+        try:
+            _, said = process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            process.kill()  # or leaving the block waits for ever
+            raise
     wait_until(lambda: not any(alive(pid) for pid in workers), 60)
     assert process.returncode == (-number if number == signal.SIGKILL else 130), said
     return said, len(workers)
