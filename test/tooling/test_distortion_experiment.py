@@ -32,7 +32,7 @@ def experiment() -> Iterator[SimpleNamespace]:
     """Give the experiment's modules; they lie in a folder, not in a package."""
     before = set(sys.modules)
     sys.path.insert(0, str(FOLDER))
-    names = ("arms", "draw", "figures", "report", "run", "scoring")
+    names = ("arms", "draw", "figures", "report", "run", "scoring", "trials")
     yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     for name in (*names, "results"):
         if name not in before:
@@ -213,15 +213,34 @@ def test_differences_are_taken_seed_by_seed(experiment: SimpleNamespace) -> None
     assert "missed" in experiment.report.verdicts(arms)
 
 
-def test_results_go_between_the_markers(experiment: SimpleNamespace) -> None:
+@pytest.mark.parametrize("name", ["results", "trials"])
+def test_results_go_between_the_markers(experiment: SimpleNamespace, name: str) -> None:
     report = experiment.report
     document = report.DOCUMENT.read_text(encoding="utf-8")
-    changed = report.inserted(document, "new")
-    assert changed == report.inserted(changed, "new")
-    assert changed.split(report.BEGIN)[0] == document.split(report.BEGIN)[0]
-    assert changed.split(report.END)[1] == document.split(report.END)[1]
+    changed = report.inserted(document, name, "new")
+    assert changed == report.inserted(changed, name, "new")
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    assert changed.split(begin)[0] == document.split(begin)[0]
+    assert changed.split(end)[1] == document.split(end)[1]
     with pytest.raises(ValueError, match="markers"):
-        report.inserted("nothing", "new")
+        report.inserted("nothing", name, "new")
+
+
+def test_every_trial_changes_its_arm_alone_where_it_says(experiment: SimpleNamespace) -> None:
+    content = yaml.safe_load((FOLDER / "trials.yaml").read_text(encoding="utf-8"))
+    seen = []
+    for name, trial in content["trials"].items():
+        words = experiment.trials.trial_settings(content, name)
+        file = experiment.arms.ARMS[trial["arm"]].file
+        config = load_training(file, words)
+        assert (config.steps, config.seed) == (content["steps"], content["seed"])
+        ahead = trial.get("pictures") == "ahead"
+        assert str(config.initial_weights).startswith("runs/pretraining_ahead") == ahead
+        assert all(("source_ahead" in str(source.dataset)) == ahead for source in config.data.sources)
+        seen.append(config.model_dump_json())
+    assert len(set(seen)) == len(seen)
+    table = experiment.report.trials_text({"steps": 400, "trials": {"ahead_wide": {"total": 0.5}}})
+    assert "looking ahead | (c) nearer to true scale, wider turns | 50.0 |" in table
 
 
 def test_figures_show_every_arm_and_class(experiment: SimpleNamespace) -> None:
