@@ -31,7 +31,7 @@ ARMS = {
     "a": Arm("pinhole", "pinhole"),
     "b": Arm("dacon2023", "dacon2023"),
     "c": Arm("ours", "augmented"),
-    "d": Arm("ours + self-training", "self_training"),
+    "d": Arm("self-trained", "self_training"),
     "e": Arm("labelled fisheyes", "labelled_target"),
 }
 

@@ -21,8 +21,8 @@ Bytes = npt.NDArray[np.uint8]
 Runs = Mapping[str, Mapping[str, Any]]
 
 _WIDTH = 860
-_PAIR_COLOURS = ("#3366cc", "#ff9900", "#109618", "#999999")
-_ROW, _BAR = 52, 10
+_PAIR_COLOURS = ("#3366cc", "#ff9900", "#109618", "#999999", "#990099")
+_ROW, _BAR = 63, 10
 _HEADING = 22
 
 
@@ -61,7 +61,7 @@ def class_gains(arms: Runs, pairs: Sequence[tuple[str, str]]) -> str:
     scale = (_WIDTH - left - 50) / (high - low)
     zero = left - low * scale
     parts = [
-        f'<text x="{left + 150 * index}" y="12" fill="{_PAIR_COLOURS[index]}">'
+        f'<text x="{left + 145 * index}" y="12" fill="{_PAIR_COLOURS[index]}">'
         f"■ ({one}) - ({other}), points</text>"
         for index, (one, other) in enumerate(pairs)
     ]

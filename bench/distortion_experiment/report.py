@@ -25,7 +25,7 @@ RESULTS = ROOT / "bench/results/distortion_experiment.json"
 TRIALS = ROOT / "bench/results/distortion_trials.json"
 DOCUMENT = ROOT / "docs/distortion_experiment.md"
 FIGURES = ROOT / "docs/figures"
-PAIRS = (("c", "a", 10.0), ("c", "b", 3.0), ("d", "c", None), ("e", "a", None))
+PAIRS = (("c", "a", 10.0), ("c", "b", 3.0), ("d", "c", None), ("e", "a", None), ("e", "c", None))
 """Arms that are compared, and the points by which the first was meant to be better."""
 
 Scores = Mapping[str, Any]
@@ -111,7 +111,7 @@ def results_text(content: Mapping[str, Any]) -> str:
     measured = (
         f"Measured {content['date']} (commit {content['commit']}) on {machine['processor']}, "
         f"{machine['cores']} cores. mIoU12 in percent, mean ± standard deviation over seeds "
-        f"{', '.join(next(iter(arms.values())))}; differences are taken seed by seed."
+        f"({seeds_text(arms)}); differences are taken seed by seed."
     )
     return "\n\n".join(
         [
@@ -127,6 +127,14 @@ def results_text(content: Mapping[str, Any]) -> str:
             *(["![predictions](figures/distortion_predictions.jpg)"] if pictures().exists() else []),
         ]
     )
+
+
+def seeds_text(arms: Mapping[str, Mapping[str, Scores]]) -> str:
+    """Return which seeds were run, arm by arm where they differ."""
+    seeds = {key: ", ".join(runs) for key, runs in arms.items()}
+    if len(set(seeds.values())) == 1:
+        return next(iter(seeds.values()))
+    return "; ".join(f"({key}) {text}" for key, text in seeds.items())
 
 
 def class_table(arms: Mapping[str, Mapping[str, Scores]]) -> str:

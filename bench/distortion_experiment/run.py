@@ -4,7 +4,8 @@
     bench/distortion_experiment/run.py --dev --arms c --seeds 1 --out wide --set steps=400 KEY=VALUE ...
 
 Give the same command again after it was stopped: runs that are finished are not repeated, one that was cut
-short goes on. When every run asked for is scored, `bench/results/distortion_experiment.json` is written.
+short goes on. When every run asked for is scored, `bench/results/distortion_experiment.json` is written;
+with `--finished`, from the runs that are finished, and nothing is trained.
 
 With `--dev`, a run with other settings is scored on the lenses for choosing settings instead, and goes to
 FOLDER/dev_runs; nothing else is written.
@@ -17,7 +18,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,28 @@ def experiment(work: Path, arms: Sequence[str], seeds: Sequence[int]) -> None:
             train(work, ARMS[arm].file, out, [f"seed={seed}"])
             found[arm][str(seed)] = scored(work, arm, out, "test")
             print(f"{out.name}: mIoU12 {found[arm][str(seed)]['total']}", flush=True)
+    save_scores(found)
+
+
+def finished(work: Path, arms: Sequence[str], seeds: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """Return the scores of the runs that are finished, by arm and seed."""
+    found: dict[str, dict[str, Any]] = {}
+    for arm in arms:
+        for seed in seeds:
+            out = run_folder(work, arm, seed)
+            if (out / "weights.safetensors").exists():
+                found.setdefault(arm, {})[str(seed)] = scored(work, arm, out, "test")
+    return found
+
+
+def save_scores(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the results file."""
     config = load_training(HERE / "base.yaml")
     save(
         "distortion_experiment",
         {
             "pictures": {name: spec.count for name, spec in SETS.items()},
-            "model": config.model, "steps": config.steps, "batch": config.batch, "seeds": list(seeds),
-            "arms": found,
+            "model": config.model, "steps": config.steps, "batch": config.batch, "arms": found,
         },
     )  # fmt: skip
 
@@ -104,12 +120,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=WORK, help=f"folder of the pictures; default {WORK}")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="which arms")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="which seeds")
+    parser.add_argument("--finished", action="store_true", help="train nothing, write what is finished")
     parser.add_argument("--dev", action="store_true", help="try settings, scored on the lenses for that")
     parser.add_argument("--out", help="name of a run with --dev")
     parser.add_argument("--set", nargs="+", metavar="KEY=VALUE", default=[], help="settings, with --dev")
     options = parser.parse_args(arguments)
     if not options.dev and (options.set or options.out):
         parser.error("--set and --out go with --dev: the experiment is what its files say")
+    if options.finished:
+        save_scores(finished(options.work, options.arms, options.seeds))
+        return 0
     train(options.work, PRETRAINING, options.work / "runs" / "pretraining", [f"seed={PRETRAINING_SEED}"])
     if not options.dev:
         experiment(options.work, options.arms, options.seeds)
