@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from internimage_perception.errors import BackendError
 from internimage_perception.geometry import CameraModel
 from internimage_perception.inference.bundle import Bundle
 from internimage_perception.inference.export_spec import Range
@@ -41,6 +42,11 @@ class FrameSizes:
         """Return whether frames of this size are taken."""
         rows, columns = self.height, self.width
         return rows[0] <= height <= rows[2] and columns[0] <= width <= columns[2]
+
+    def check(self, height: int, width: int) -> None:
+        """Raise BackendError for frames of a size that is not taken."""
+        if not self.take(height, width):
+            raise BackendError(self.refusal(height, width))
 
     def refusal(self, height: int, width: int) -> str:
         """Return the sentence for frames that are not taken: which are, and what to do."""

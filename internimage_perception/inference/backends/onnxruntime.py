@@ -128,18 +128,13 @@ class OnnxRuntimeBackend:
 
     def run(self, images: Images) -> Outputs:
         """See `Backend.run`."""
-        self._check(images)
+        if self.frame_sizes is not None and images.ndim == 4:
+            self.frame_sizes.check(*images.shape[1:3])
         count = self._count or len(images) or 1
         starts = range(0, max(len(images), 1), count)
         parts = [self._run(images[start : start + count]) for start in starts]
         answers = parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
         return dict(zip(self._outputs, answers, strict=True))
-
-    def _check(self, images: Images) -> None:
-        """Raise BackendError for frames of a size that the graph was not exported for."""
-        sizes = self.frame_sizes
-        if sizes is not None and images.ndim == 4 and not sizes.take(*images.shape[1:3]):
-            raise BackendError(sizes.refusal(*images.shape[1:3]))
 
     def _run(self, images: Images) -> list[_Answer]:
         """Run one call of the graph, filled up to its number of frames."""

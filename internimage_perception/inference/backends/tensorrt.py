@@ -70,7 +70,8 @@ class TensorRTBackend:
         except PerceptionError as error:
             raise BackendError(str(error)) from error
         self._profile = prepared.entry.key.profile
-        self.frame_sizes: FrameSizes | None = _frame_sizes(bundle, self._profile)
+        self._sizes = _frame_sizes(bundle, self._profile)
+        self.frame_sizes: FrameSizes | None = self._sizes
         self.reference_path = prepared.choice.form == AS_FUNCTION
         self.name = f"tensorrt-{prepared.entry.key.precision}"
         self._session = EngineSession(
@@ -88,7 +89,7 @@ class TensorRTBackend:
     def run(self, images: Images) -> Outputs:
         """See `Backend.run`."""
         check_images(images)
-        self._profile.check_frame(images.shape[1], images.shape[2])
+        self._sizes.check(*images.shape[1:3])
         parts: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in self._outputs}
         with self._lock:
             if self._session is None:

@@ -33,20 +33,6 @@ class Profile:
         )
         return least, usual, most
 
-    def check_frame(self, height: int, width: int) -> None:
-        """Raise BackendError when frames of this size do not fit, saying which do and what to do."""
-        wrong = [
-            f"{name} {value} (it takes {_span(span)})"
-            for name, value, span in (("height", height, self.height), ("width", width, self.width))
-            if not span[0] <= value <= span[2]
-        ]
-        if wrong:
-            message = (
-                f"the engine does not take frames of {' and '.join(wrong)}; export the model for these, or "
-                "build the engine for them: internimage-perception build-engine with --height and --width"
-            )
-            raise BackendError(message)
-
     def calls(self, count: int) -> Iterator[tuple[int, int, int]]:
         """Yield for each call: its first frame, its number of frames, the batch it runs with.
 

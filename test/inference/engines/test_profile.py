@@ -36,7 +36,6 @@ def test_full_batches_first():
 def test_an_export_decides():
     assert profile_of(exported()) == Profile(EXPORT.batch, EXPORT.height, EXPORT.width)
     plain = profile_of(Bundle.load("nano"))
-    plain.check_frame(1080, 1920)
     assert not plain.fixed
     assert Profile((2, 2, 2), (8, 8, 8), (9, 9, 9)).fixed
     assert plain.shapes()[2] == (plain.batch[2], plain.height[2], plain.width[2], 3)
@@ -49,15 +48,6 @@ def test_ranges_can_be_chosen_within_an_export():
         chosen_profile(exported(), batch=(8, 8, 8))
     with pytest.raises(BackendError, match="height 16 to 960"):
         chosen_profile(exported(), height=(16, 960, 960))
-
-
-def test_frames_that_do_not_fit_are_named():
-    profile = profile_of(exported())
-    profile.check_frame(960, 1280)
-    with pytest.raises(
-        BackendError, match=r"height 961 \(it takes 960\) and width 8 \(it takes 1280\).*--height"
-    ):
-        profile.check_frame(961, 8)
 
 
 def test_for_people():
