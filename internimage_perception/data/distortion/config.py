@@ -32,7 +32,7 @@ class DistortionConfig:
     """What `DistortionAugmentation` draws from; ranges are the lowest and the highest value.
 
     Attributes:
-        warp: "lens" takes the picture through another lens; "division" is the seed's transform.
+        warp: "lens" takes the picture through another lens; "division" is that of the preset dacon2023.
         size: columns and rows of the answer; None: those of the picture. Not for "division".
         models: lenses to draw from, see `COEFFICIENTS`.
         cameras: lenses to take instead, resized to the answer.

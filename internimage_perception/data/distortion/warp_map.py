@@ -109,7 +109,7 @@ def warp_map(warp: Warp) -> WarpMap:
     for axis, (plane, length) in enumerate(zip(planes, (warp.source_width, warp.source_height), strict=True)):
         plane.reshape(-1)[exact] = place[:, axis]
         nearest = np.floor(plane + np.float32(0.5))
-        # In double precision: the seed's truncation is exact.
+        # In double precision: the truncation of `dacon2023` is exact.
         nearest.reshape(-1)[exact] = np.floor(place[:, axis] + 0.5)
         inside &= nearest >= 0
         inside &= nearest < length

@@ -189,7 +189,7 @@ class CameraWarp(Warp):
 
 @dataclass(frozen=True, kw_only=True)
 class DivisionWarp(Warp):
-    """The one-parameter division model of the seed (DACON 2023), with its own pixel arithmetic.
+    """The one-parameter division model of a DACON 2023 entry, with its own pixel arithmetic.
 
     Row i and column j of a canvas of the source's size are x = (2 i - H) / H and y = (2 j - W) / W: each axis
     is measured by its own length, so that circles become ellipses. They show the source at
@@ -197,7 +197,7 @@ class DivisionWarp(Warp):
     There is neither focal length nor field of view in it.
 
     Attributes:
-        k: strength; 1 in the seed.
+        k: strength; 1 in the original.
         left: first column of the window.
         top: first row of the window.
     """
@@ -210,7 +210,7 @@ class DivisionWarp(Warp):
 
     @classmethod
     def cropped(cls, width: int, height: int, k: float = 1.0) -> "DivisionWarp":
-        """Return the warp of a picture with the seed's crop.
+        """Return the warp of a picture with the crop of `dacon2023`.
 
         The crop ends 80 of 1024 rows and 100 of 2048 columns (at other sizes the same shares, rounded)
         before the last row and the last column whose middle shows the source, and lies symmetrically: at
@@ -233,7 +233,7 @@ class DivisionWarp(Warp):
         return np.array([self.left, self.top], np.float64)
 
     def locate(self, pixels: Floats) -> tuple[Floats, Bools]:
-        """See `Warp`. Rounding the answer to whole pixels is the seed's truncation of half a pixel more."""
+        """See `Warp`. Rounded to whole pixels, it is the original's truncation of half a pixel more."""
         size = np.array([self.source_width, self.source_height], np.float64)
         place = (2.0 * (pixels + self._window) - size) / size
         divisor = 1.0 - self.k * (place[:, 0] * place[:, 0] + place[:, 1] * place[:, 1])
