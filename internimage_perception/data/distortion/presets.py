@@ -18,7 +18,7 @@ PRESETS: Mapping[str, DistortionConfig] = {
         image_fill=(12, 12, 12), vignette=(0.0, 0.0), blur_px=(0.0, 0.0), backgrounds="suffix",
     ),
 }  # fmt: skip
-"""Configurations by name: Kannala-Brandt fisheyes, fisheyes of every model, a DACON contest entry's of 2023."""
+"""Configurations by name: Kannala-Brandt fisheyes, fisheyes of every model, a DACON 2023 entry's."""
 
 
 def config_from_dict(values: Mapping[str, object], preset: str = "fisheye") -> DistortionConfig:
