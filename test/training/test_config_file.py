@@ -200,7 +200,7 @@ def test_files_that_hold_none(tmp_path, text):
 
 def test_names_that_nothing_has():
     assert "(did you mean nano_street?)" in complaint("nano_strete")
-    assert "give a .yaml file, or: nano_folders, " in complaint("something/else")
+    assert "give a .yaml file, or: nano, nano_folders, " in complaint("something/else")
 
 
 def test_what_is_written_down_can_be_read_again(write):
