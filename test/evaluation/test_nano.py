@@ -53,7 +53,7 @@ def test_bundle_is_small_and_says_where_it_comes_from():
     bundle = Bundle.load("nano")
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 4_000_000
     assert len(bundle.classes) == 13
-    assert bundle.provenance["seed"] and bundle.provenance["config"] == "config/training/nano.yaml"
+    assert bundle.provenance["seed"] and bundle.provenance["config"] == "config/training/segmentation/nano.yaml"
     assert (ROOT / "config/training/nano.csv").is_file()
 
 
