@@ -12,8 +12,9 @@ pytest.importorskip("onnxruntime", reason="the model runs in ONNX Runtime")
 
 from internimage_perception.cli.main import main
 from internimage_perception.evaluation.confusion import ConfusionMatrix
-from internimage_perception.inference.bundle import Bundle
+from internimage_perception.inference.bundle import Bundle, sha256_of
 from internimage_perception.resources import share_path, shipped_bundles
+from internimage_perception.training.config_file import load_training
 
 ROOT = Path(__file__).resolve().parents[2]
 # What the model is for: see docs/models.md for what it scores.
@@ -53,7 +54,9 @@ def test_bundle_is_small_and_says_where_it_comes_from():
     bundle = Bundle.load("nano")
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 4_000_000
     assert len(bundle.classes) == 13
-    assert bundle.provenance["seed"] and bundle.provenance["config"] == "config/training/segmentation/nano.yaml"
+    config = ROOT / str(bundle.provenance["config"])
+    assert bundle.provenance["config_sha256"] == sha256_of(config)
+    assert bundle.provenance["seed"] == load_training(config).seed
     assert (ROOT / "config/training/nano.csv").is_file()
 
 
