@@ -83,7 +83,7 @@ def test_wrong_images_are_named(bundle, frames):
 
 def test_frames_of_another_size_are_refused_with_what_to_do(bundle):
     backend = TensorRTBackend(bundle, profile=FIXED, toolkit=fake_toolkit(fixed=True))
-    with pytest.raises(BackendError, match=r"height 50 \(it takes 48\).*build-engine with --height"):
+    with pytest.raises(BackendError, match=r"64x50 .* which takes 64x48; build one by .*--height 48:48:50"):
         backend.run(images(4, 50, 64))
 
 
