@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 import yaml
 
 from internimage_perception.data.datasets.street import RandomStreets
@@ -44,16 +42,9 @@ class StreetDrawer:
         for view, file in enumerate(files):
             sample = street[view]
             assert sample.labels is not None  # noqa: S101 - streets always have labels
-            write_bytes(self._out / "images" / file, _png(sample.image[..., ::-1]))
-            write_bytes(self._out / "labels" / file, _png(sample.labels))
+            for kind, pixels in (("images", sample.image[..., ::-1]), ("labels", sample.labels)):
+                write_bytes(self._out / kind / file, cv2.imencode(".png", pixels)[1].tobytes())
         return count
-
-
-def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    good, data = cv2.imencode(".png", pixels)
-    if not good:
-        raise RuntimeError
-    return data.tobytes()
 
 
 def main() -> int:

@@ -79,14 +79,12 @@ def pace(log: Path) -> float:
 
 def experiment(work: Path, arms: Sequence[str], seeds: Sequence[int]) -> None:
     """Train and score every run, seed by seed, and write the results."""
-    found: dict[str, dict[str, Any]] = {arm: {} for arm in arms}
     for seed in seeds:
         for arm in arms:
             out = run_folder(work, arm, seed)
             train(work, ARMS[arm].file, out, [f"seed={seed}"])
-            found[arm][str(seed)] = scored(work, arm, out, "test")
-            print(f"{out.name}: mIoU12 {found[arm][str(seed)]['total']}", flush=True)
-    save_scores(found)
+            print(f"{out.name}: mIoU12 {scored(work, arm, out, 'test')['total']}", flush=True)
+    save_scores(finished(work, arms, seeds))
 
 
 def finished(work: Path, arms: Sequence[str], seeds: Sequence[int]) -> dict[str, dict[str, Any]]:

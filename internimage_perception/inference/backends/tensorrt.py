@@ -70,8 +70,7 @@ class TensorRTBackend:
         except PerceptionError as error:
             raise BackendError(str(error)) from error
         self._profile = prepared.entry.key.profile
-        self._sizes = _frame_sizes(bundle, self._profile)
-        self.frame_sizes: FrameSizes | None = self._sizes
+        self.frame_sizes: FrameSizes | None = _frame_sizes(bundle, self._profile)
         self.reference_path = prepared.choice.form == AS_FUNCTION
         self.name = f"tensorrt-{prepared.entry.key.precision}"
         self._session = EngineSession(
@@ -89,7 +88,8 @@ class TensorRTBackend:
     def run(self, images: Images) -> Outputs:
         """See `Backend.run`."""
         check_images(images)
-        self._sizes.check(*images.shape[1:3])
+        if self.frame_sizes is not None:
+            self.frame_sizes.check(*images.shape[1:3])
         parts: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in self._outputs}
         with self._lock:
             if self._session is None:
